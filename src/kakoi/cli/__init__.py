@@ -45,7 +45,7 @@ class _LazyGroup(click.Group):
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="kakoi")
 def cli() -> None:
-    """kakoi (囲い): a closed enclave from one written policy, and the proof that it is closed.
+    r"""kakoi (囲い): a closed enclave from one written policy, and the proof that it is closed.
 
     \b
     Exit status: 0 held, 1 something does not hold, 2 the input is wrong, 3 could not find out.

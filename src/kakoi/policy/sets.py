@@ -3,14 +3,22 @@
 from collections.abc import Iterable
 from ipaddress import IPv4Address, IPv6Address, ip_network
 
-from kakoi.policy.model import Family, Policy, Zone
+from kakoi.policy.model import Address, Family, Policy, Zone
 
-type AddressRange = tuple[IPv4Address, IPv4Address] | tuple[IPv6Address, IPv6Address]
+type AddressRange = tuple[Address, Address]
 """First and last address, both included, of one family."""
 
 _ROUTABLE = {"ipv4": ("0.0.0.0/0",), "ipv6": ("2000::/3",)}
 _NEVER_FROM_OUTSIDE = {
-    "ipv4": ("0.0.0.0/8", "10.0.0.0/8", "127.0.0.0/8", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16", "224.0.0.0/3"),
+    "ipv4": (
+        "0.0.0.0/8",
+        "10.0.0.0/8",
+        "127.0.0.0/8",
+        "169.254.0.0/16",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "224.0.0.0/3",
+    ),
     "ipv6": (),
 }
 """RFC 6890 special-purpose ranges that no packet of the internet carries as source or destination."""
@@ -120,7 +128,7 @@ def address_space(policy: Policy, zone: Zone, family: Family) -> tuple[AddressRa
     )
     spans += [(int(network[0]), int(network[-1])) for network in own]
     kind = IPv4Address if family == "ipv4" else IPv6Address
-    return _ranges((kind(first), kind(last)) for first, last in spans)  # type: ignore[misc]  # one kind for both ends
+    return _ranges((kind(first), kind(last)) for first, last in spans)
 
 
 def _subtract(spans: list[tuple[int, int]], barred: list[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -138,7 +146,7 @@ def _ranges(spans: Iterable[AddressRange]) -> tuple[AddressRange, ...]:
     merged: list[AddressRange] = []
     for first, last in sorted(spans, key=lambda span: int(span[0])):
         if merged and int(first) <= int(merged[-1][1]) + 1:
-            merged[-1] = (merged[-1][0], max(merged[-1][1], last))  # type: ignore[assignment,type-var]  # same family
+            merged[-1] = (merged[-1][0], max(merged[-1][1], last, key=int))
         else:
-            merged.append((first, last))  # type: ignore[arg-type]  # same family by construction
+            merged.append((first, last))
     return tuple(merged)
