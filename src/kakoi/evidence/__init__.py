@@ -1,0 +1,1 @@
+"""What was seen, written down so that others can read and check it (the last room of the house)."""
