@@ -16,6 +16,7 @@ _COMMANDS = {
     "schema": ("kakoi.cli.schema", "Print the JSON Schema of the policy files / ポリシーのJSON Schema"),
     "lab": ("kakoi.cli.lab", "Build, look at and remove the lab / ラボの構築と撤去"),
     "verify": ("kakoi.cli.verify", "Ask the network itself / 実機で疎通と遮断を確かめる"),
+    "observe": ("kakoi.cli.observe", "Read what the machines really run / 実機の状態を読み取る"),
     "demo": ("kakoi.cli.demo", "Lab, provisioning, proof and evidence in one go / 一括実演"),
     "test": ("kakoi.cli.test", "Run every test / 全テストを実行する"),
     "ruleset": ("kakoi.cli.ruleset", "Decide, map and compare any nftables ruleset / ルールセットの判定"),

@@ -35,3 +35,10 @@ policy_option = click.option(
     help="Folder with the policy files.",
 )
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for machines.")
+inventory_option = click.option(
+    "--inventory",
+    type=click.Path(path_type=Path),
+    default=Path("inventories/lab"),
+    show_default=True,
+    help="Ansible inventory: the lab's, or your own.",
+)
