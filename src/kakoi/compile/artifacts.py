@@ -1,0 +1,140 @@
+"""Every compiled file, and how it gets on disk so that no reader ever sees half of it.
+
+Layout below the output folder::
+
+    <host>/kakoi.nft                    managed hosts: the whole firewall
+    <host>/network.json                 every host: addresses, routes, forwarding
+    <host>/sysctl.conf                  managed hosts: network settings of the kernel
+    <host>/networkd/10-<device>.network managed hosts: the same addresses and routes for systemd-networkd
+    names.hosts                         one /etc/hosts body for all
+    truth.json                          what the network must answer, cell by cell (see ``truth``)
+    manifest.json                       digest of the policy and of every file
+"""
+
+import fcntl
+import json
+import os
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path, PurePosixPath
+
+from kakoi.compile.names import names_text
+from kakoi.compile.network import HostNetwork, plan_network
+from kakoi.compile.networkd import networkd_units
+from kakoi.compile.sysctl import sysctl_text
+from kakoi.errors import InputError
+from kakoi.policy.model import Policy
+
+MANIFEST = PurePosixPath("manifest.json")
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """One file: where it goes below the output folder, and its text."""
+
+    path: PurePosixPath
+    text: str
+
+
+def compile_policy(policy: Policy) -> Iterator[Artifact]:
+    """Every file of a policy, host by host in policy order; the manifest comes last."""
+    digests: dict[str, str] = {}
+    for artifact in _files(policy):
+        digests[str(artifact.path)] = sha256(artifact.text.encode()).hexdigest()
+        yield artifact
+    yield Artifact(MANIFEST, _json({"policy_sha256": policy_digest(policy), "files": digests}))
+
+
+def policy_digest(policy: Policy) -> str:
+    """SHA-256 of the policy's meaning: comments, key order and layout of the files do not count."""
+    return sha256(_json(policy.model_dump(mode="json", by_alias=True)).encode()).hexdigest()
+
+
+def write_artifacts(artifacts: Iterable[Artifact], out: Path) -> int:
+    """Replace the output folder by exactly these files, all or nothing; returns how many were written.
+
+    Everything is written into a sibling folder first, which then takes the place of ``out``: whatever goes wrong
+    before leaves ``out`` as it was, and files of an earlier run are gone.
+    """
+    _refuse_foreign_folder(out)
+    with _sibling(out) as fresh:
+        count = 0
+        for artifact in artifacts:
+            path = fresh / artifact.path
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(artifact.text, encoding="utf-8")
+            count += 1
+        _swap(fresh, out)
+    return count
+
+
+def _files(policy: Policy) -> Iterator[Artifact]:
+    for host, network in plan_network(policy).items():
+        folder = PurePosixPath(host)
+        yield Artifact(folder / "network.json", network_json(network))
+        if policy.hosts[host].managed == "ansible":
+            yield Artifact(folder / "sysctl.conf", sysctl_text(network))
+            for name, text in networkd_units(network):
+                yield Artifact(folder / "networkd" / name, text)
+    yield Artifact(PurePosixPath("names.hosts"), names_text(policy))
+
+
+def network_json(network: HostNetwork) -> str:
+    """A host's network as canonical JSON."""
+    return _json(
+        {
+            "host": network.host,
+            "forwarding": network.forwarding,
+            "interfaces": [
+                {"zone": leg.zone, "device": leg.device, "addresses": [str(address) for address in leg.addresses]}
+                for leg in network.interfaces
+            ],
+            "routes": [{"destination": str(route.destination), "via": str(route.via)} for route in network.routes],
+        }
+    )
+
+
+def _json(content: object) -> str:
+    return json.dumps(content, ensure_ascii=False, sort_keys=True, indent=1) + "\n"
+
+
+def _refuse_foreign_folder(out: Path) -> None:
+    """Never replace a folder that is not ours: a slip in ``--out`` must not cost anybody's files."""
+    if out.is_symlink() or (out.exists() and not out.is_dir()):
+        raise InputError(f"{out} is not a folder", "name a folder that kakoi may replace, such as build/compiled")
+    if out.is_dir() and any(out.iterdir()) and not (out / MANIFEST).is_file():
+        raise InputError(
+            f"{out} holds files that are not kakoi's (it has no {MANIFEST}), and compiling replaces the whole folder",
+            "name a new or empty folder, such as build/compiled",
+        )
+
+
+@contextmanager
+def _sibling(out: Path) -> Iterator[Path]:
+    """A temporary folder beside ``out``; one writer at a time, and what a killed one left behind is removed."""
+    out.parent.mkdir(parents=True, exist_ok=True)
+    lock = os.open(out.parent, os.O_RDONLY | os.O_DIRECTORY)
+    fresh = out.with_name(f".{out.name}.new")
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        shutil.rmtree(fresh, ignore_errors=True)
+        shutil.rmtree(_retired(out), ignore_errors=True)
+        fresh.mkdir()
+        yield fresh
+    finally:
+        shutil.rmtree(fresh, ignore_errors=True)
+        shutil.rmtree(_retired(out), ignore_errors=True)
+        os.close(lock)
+
+
+def _retired(out: Path) -> Path:
+    return out.with_name(f".{out.name}.old")
+
+
+def _swap(fresh: Path, out: Path) -> None:
+    if out.exists():
+        out.rename(_retired(out))
+    fresh.rename(out)
