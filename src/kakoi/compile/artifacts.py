@@ -24,6 +24,7 @@ from pathlib import Path, PurePosixPath
 from kakoi.compile.names import names_text
 from kakoi.compile.network import HostNetwork, plan_network
 from kakoi.compile.networkd import networkd_units
+from kakoi.compile.nftables import rulesets
 from kakoi.compile.sysctl import sysctl_text
 from kakoi.errors import InputError
 from kakoi.policy.model import Policy
@@ -72,6 +73,8 @@ def write_artifacts(artifacts: Iterable[Artifact], out: Path) -> int:
 
 
 def _files(policy: Policy) -> Iterator[Artifact]:
+    for host, text in rulesets(policy):
+        yield Artifact(PurePosixPath(host, "kakoi.nft"), text)
     for host, network in plan_network(policy).items():
         folder = PurePosixPath(host)
         yield Artifact(folder / "network.json", network_json(network))

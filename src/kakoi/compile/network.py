@@ -26,6 +26,8 @@ from kakoi.policy.sets import family_of, untrusted_zones
 
 EVERYTHING: Mapping[Family, Network] = {"ipv4": IPv4Network("0.0.0.0/0"), "ipv6": IPv6Network("::/0")}
 """Destination of a default route."""
+_TAKEN_DEVICES = frozenset({"lo", "all", "default"})
+"""The loopback device, which every ruleset lets pass, and two names that mean something else to sysctl."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +107,7 @@ class Topology:
         self._weight = {name: 1 << index for index, name in enumerate(names)}
         for gateway in policy.gateways():
             self._weight[gateway.id] += crossing
-        _refuse([*self._misplaced_addresses(), *self._unconnected(), *self._missing_legs()])
+        _refuse([*self._misplaced_addresses(), *self._clashing_devices(), *self._unconnected(), *self._missing_legs()])
         _refuse([*self._one_way_defaults(), *self._family_gaps()])
 
     # ------------------------------------------------------------------------------------- paths
@@ -276,6 +278,15 @@ class Topology:
                             f"host {host.id} has no address in {network}, which is on the same wire of zone {zone}; "
                             f"give it one, or make {network} a zone of its own"
                         )
+
+    def _clashing_devices(self) -> Iterator[str]:
+        for host in self.policy.hosts.values():
+            devices = [host.device(zone) for zone in host.interfaces]
+            for zone, device in zip(host.interfaces, devices, strict=True):
+                if device in _TAKEN_DEVICES:
+                    yield f"host {host.id} calls its device in zone {zone} {device}, a name the kernel uses; set devices"
+                elif devices.count(device) > 1:
+                    yield f"host {host.id} has two devices called {device}; set devices, one name for each zone"
 
     def _unconnected(self) -> Iterator[str]:
         zones = list(self.policy.zones)
