@@ -8,7 +8,10 @@ Layout below the output folder::
     <host>/networkd/10-<device>.network managed hosts: the same addresses and routes for systemd-networkd
     names.hosts                         one /etc/hosts body for all
     truth.json                          what the network must answer, cell by cell (see ``truth``)
-    manifest.json                       digest of the policy and of every file
+    manifest.json                       digest of the policy and of every file; what was left out, and why
+
+The truth table grows with the square of the hosts. Above ``TRUTH_CELLS_WRITTEN`` cells it is not written, the manifest
+says so, and who needs it works it out cell by cell (``truth.truth_cells``).
 """
 
 import fcntl
@@ -17,7 +20,7 @@ import os
 import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
@@ -26,10 +29,14 @@ from kakoi.compile.network import HostNetwork, plan_network
 from kakoi.compile.networkd import networkd_units
 from kakoi.compile.nftables import rulesets
 from kakoi.compile.sysctl import sysctl_text
+from kakoi.compile.truth import Cell, cell_limit, truth_cells
 from kakoi.errors import InputError
 from kakoi.policy.model import Policy
 
 MANIFEST = PurePosixPath("manifest.json")
+_TRUTH = PurePosixPath("truth.json")
+TRUTH_CELLS_WRITTEN = 500_000
+"""Largest truth table that is written out: about 80 MB."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +53,17 @@ def compile_policy(policy: Policy) -> Iterator[Artifact]:
     for artifact in _files(policy):
         digests[str(artifact.path)] = sha256(artifact.text.encode()).hexdigest()
         yield artifact
-    yield Artifact(MANIFEST, _json({"policy_sha256": policy_digest(policy), "files": digests}))
+    manifest: dict[str, object] = {"policy_sha256": policy_digest(policy), "files": digests}
+    if str(_TRUTH) not in digests:
+        manifest["left_out"] = {
+            str(_TRUTH): f"up to {cell_limit(policy)} cells, more than {TRUTH_CELLS_WRITTEN}: worked out when asked for"
+        }
+    yield Artifact(MANIFEST, canonical_json(manifest))
 
 
 def policy_digest(policy: Policy) -> str:
     """SHA-256 of the policy's meaning: comments, key order and layout of the files do not count."""
-    return sha256(_json(policy.model_dump(mode="json", by_alias=True)).encode()).hexdigest()
+    return sha256(canonical_json(policy.model_dump(mode="json", by_alias=True)).encode()).hexdigest()
 
 
 def write_artifacts(artifacts: Iterable[Artifact], out: Path) -> int:
@@ -83,11 +95,13 @@ def _files(policy: Policy) -> Iterator[Artifact]:
             for name, text in networkd_units(network):
                 yield Artifact(folder / "networkd" / name, text)
     yield Artifact(PurePosixPath("names.hosts"), names_text(policy))
+    if cell_limit(policy) <= TRUTH_CELLS_WRITTEN:
+        yield Artifact(_TRUTH, truth_json(truth_cells(policy)))
 
 
 def network_json(network: HostNetwork) -> str:
     """A host's network as canonical JSON."""
-    return _json(
+    return canonical_json(
         {
             "host": network.host,
             "forwarding": network.forwarding,
@@ -100,7 +114,14 @@ def network_json(network: HostNetwork) -> str:
     )
 
 
-def _json(content: object) -> str:
+def truth_json(cells: Iterable[Cell]) -> str:
+    """A truth table as a JSON list, one cell a line."""
+    lines = ",\n".join(json.dumps(asdict(cell), ensure_ascii=False, sort_keys=True) for cell in cells)
+    return f"[\n{lines}\n]\n"
+
+
+def canonical_json(content: object) -> str:
+    """JSON with sorted keys: equal content gives equal bytes."""
     return json.dumps(content, ensure_ascii=False, sort_keys=True, indent=1) + "\n"
 
 
