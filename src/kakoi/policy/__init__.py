@@ -2,5 +2,6 @@
 
 from kakoi.policy.load import load_policy
 from kakoi.policy.model import Policy
+from kakoi.policy.problem import PolicyError
 
-__all__ = ["Policy", "load_policy"]
+__all__ = ["Policy", "PolicyError", "load_policy"]

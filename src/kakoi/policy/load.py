@@ -1,25 +1,24 @@
-"""Read a policy folder."""
+"""Read a policy folder, or say everything that is wrong with it."""
 
+from datetime import date
 from pathlib import Path
-from typing import Any
 
-import yaml
-
+from kakoi.policy.check import check_policy
 from kakoi.policy.model import Policy
-
-FILES = {"enclave": None, "zones": ("zones",), "hosts": ("hosts", "groups"), "services": ("services",),
-         "flows": ("flows",), "assets": ("assets",), "guarantees": ("guarantees",)}
+from kakoi.policy.problem import PolicyError
 
 
-def load_policy(directory: Path) -> Policy:
-    """Read every file of a policy folder."""
-    merged: dict[str, Any] = {}
-    for name, keys in FILES.items():
-        loaded = yaml.load((directory / f"{name}.yml").read_text(encoding="utf-8"), Loader=yaml.CSafeLoader)  # noqa: S506
-        if keys is None:
-            loaded["tasks"] = {k: {"id": k, **v} for k, v in loaded["tasks"].items()}
-            merged[name] = loaded
-        else:
-            for key in keys:
-                merged[key] = {k: {"id": k, **v} for k, v in loaded.get(key, {}).items()}
-    return Policy.model_validate(merged)
+def load_policy(directory: Path, today: date | None = None) -> Policy:
+    """The policy of a folder, read, typed and judged.
+
+    Args:
+        directory: Folder with the policy's files.
+        today: Day that review dates are judged by; the machine's day when left out.
+
+    Raises:
+        PolicyError: With every problem, when there is any error. Warnings do not stop a policy.
+    """
+    report = check_policy(directory, today)
+    if report.policy is None:
+        raise PolicyError(report.errors)
+    return report.policy

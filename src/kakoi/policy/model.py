@@ -8,12 +8,35 @@ stands beside each field. Nothing here opens a file or judges the domain: see ``
 from collections.abc import Mapping
 from datetime import date
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, model_serializer, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    StrictBool,
+    StringConstraints,
+    WithJsonSchema,
+    model_serializer,
+    model_validator,
+)
 
-type Address = IPv4Address | IPv6Address
-type Network = IPv4Network | IPv6Network
+from kakoi.policy.scalars import parse_address, parse_day, parse_network, parse_port_range
+
+Address = Annotated[
+    IPv4Address | IPv6Address,
+    PlainValidator(parse_address),
+    WithJsonSchema({"type": "string", "examples": ["10.40.3.10", "fd00:43::10"]}),
+]
+Network = Annotated[
+    IPv4Network | IPv6Network,
+    PlainValidator(parse_network),
+    WithJsonSchema({"type": "string", "pattern": "/[0-9]{1,3}$", "examples": ["10.40.3.0/24", "fd00:43::/64"]}),
+]
+Day = Annotated[date, BeforeValidator(parse_day)]
+"""A day, written YYYY-MM-DD."""
 type Family = Literal["ipv4", "ipv6"]
 type Transport = Literal["tcp", "udp"]
 
@@ -21,8 +44,16 @@ Identifier = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,30}$")
 """Lower-case letters, digits and underscores, 31 characters at most: also a chain, host and file name."""
 SentenceIdentifier = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 """Like Identifier, with 63 characters: flows, assets, guarantees, tasks; it fits an nftables comment."""
-Text = Annotated[str, StringConstraints(min_length=1, max_length=400, pattern=r"^[^\x00-\x08\x0b-\x1f\x7f]*$")]
-"""A sentence or title for people, in any language, without control characters."""
+Text = Annotated[
+    str,
+    StringConstraints(
+        strip_whitespace=True,
+        min_length=1,
+        max_length=400,
+        pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]*$",
+    ),
+]
+"""A sentence or title for people, in any language, on one line: it also ends up in comments of generated files."""
 DeviceName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,14}$")]
 """A network device as the kernel names it (at most 15 characters, IFNAMSIZ)."""
 
@@ -50,21 +81,7 @@ class PortRange(Closed):
     @model_validator(mode="before")
     @classmethod
     def _from_text(cls, value: object) -> object:
-        if isinstance(value, bool):
-            return value
-        if isinstance(value, int):
-            return {"first": value, "last": value}
-        if isinstance(value, str):
-            first, dash, last = value.partition("-")
-            return {"first": first.strip(), "last": last.strip() if dash else first.strip()}
-        return value
-
-    @model_validator(mode="after")
-    def _ordered(self) -> Self:
-        if self.first > self.last:
-            message = f"the range starts at {self.first} but ends at {self.last}"
-            raise ValueError(message)
-        return self
+        return parse_port_range(value) if isinstance(value, (str, int)) else value
 
     @model_serializer
     def _as_text(self) -> str:
@@ -77,6 +94,9 @@ class PortRange(Closed):
 # ---------------------------------------------------------------------------------- enclave.yml
 
 
+DOMAIN_PATTERN = r"^([a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$"
+
+
 class Body(Closed):
     """The local government that owns the policy (団体)."""
 
@@ -84,9 +104,9 @@ class Body(Closed):
     """Name in Japanese."""
     name_en: Text
     """Name in English."""
-    domain: Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([a-z0-9.-]{0,200}[a-z0-9])?$")]
+    domain: Annotated[str, StringConstraints(max_length=200, pattern=DOMAIN_PATTERN)]
     """Domain of every host's name."""
-    fictional: bool = False
+    fictional: StrictBool = False
     """True for a body that does not exist: printed on every page."""
 
 
@@ -214,10 +234,12 @@ class Flow(Closed):
     """Why the body needs it (目的)."""
     approver: Text
     """Who allowed it (承認者)."""
-    approved: date
+    approved: Day
     """Day of approval (承認日)."""
-    review_by: date
+    review_by: Day
     """Day by which it is reviewed or ends (見直し期限)."""
+    transfer: Literal["screen_transfer", "sanitised"] | None = None
+    """How it crosses from インターネット接続系 into LGWAN接続系: 画面転送, or 無害化通信."""
 
 
 # ----------------------------------------------------------------------------------- assets.yml
@@ -230,7 +252,9 @@ class Handlers(Closed):
     """Who may work with an asset, and where (事務取扱担当者)."""
 
     title: Text
+    """Section and duty of the people (所属と担当)."""
     terminals: tuple[Identifier, ...] = Field(min_length=1)
+    """Terminals they work at."""
 
 
 class Asset(Closed):
@@ -251,6 +275,10 @@ class Asset(Closed):
     stores: tuple[Identifier, ...] = Field(min_length=1)
     """Hosts that keep it."""
     handlers: tuple[Handlers, ...] = ()
+    """事務取扱担当者 and their terminals."""
+    dependants_decision: Text | None = None
+    """Who decided, and when, that dependants' numbers may be handled in インターネット接続系 or the enclave: the
+    ministry's reply speaks of the body's own employees and does not state them."""
 
 
 # ------------------------------------------------------------------------------- guarantees.yml
@@ -299,7 +327,7 @@ class Survives(_Guarantee):
 
     kind: Literal["survives"]
     guarantee: SentenceIdentifier
-    failures: int = Field(default=1, ge=1, le=3)
+    failures: Annotated[int, Field(strict=True, ge=1, le=3)] = 1
 
 
 type Guarantee = Annotated[Isolated | NoInternetPath | OnlyVia | Exactly | Survives, Field(discriminator="kind")]
