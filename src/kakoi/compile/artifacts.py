@@ -14,6 +14,7 @@ The truth table grows with the square of the hosts. Above ``TRUTH_CELLS_WRITTEN`
 says so, and who needs it works it out cell by cell (``truth.truth_cells``).
 """
 
+import ctypes
 import fcntl
 import json
 import os
@@ -34,6 +35,8 @@ from kakoi.errors import InputError
 from kakoi.policy.model import Policy
 
 MANIFEST = PurePosixPath("manifest.json")
+_AT_FDCWD = -100
+_RENAME_EXCHANGE = 2
 _TRUTH = PurePosixPath("truth.json")
 TRUTH_CELLS_WRITTEN = 500_000
 """Largest truth table that is written out: about 80 MB."""
@@ -61,6 +64,13 @@ def compile_policy(policy: Policy) -> Iterator[Artifact]:
     yield Artifact(MANIFEST, canonical_json(manifest))
 
 
+def count_artifacts(policy: Policy) -> int:
+    """How many files a policy gives, for showing progress."""
+    managed = [host for host in policy.hosts.values() if host.managed == "ansible"]
+    per_host = len(policy.hosts) + sum(2 + len(host.interfaces) for host in managed)
+    return per_host + 2 + (cell_limit(policy) <= TRUTH_CELLS_WRITTEN)
+
+
 def policy_digest(policy: Policy) -> str:
     """SHA-256 of the policy's meaning: comments, key order and layout of the files do not count."""
     return sha256(canonical_json(policy.model_dump(mode="json", by_alias=True)).encode()).hexdigest()
@@ -72,15 +82,28 @@ def write_artifacts(artifacts: Iterable[Artifact], out: Path) -> int:
     Everything is written into a sibling folder first, which then takes the place of ``out``: whatever goes wrong
     before leaves ``out`` as it was, and files of an earlier run are gone.
     """
-    _refuse_foreign_folder(out)
-    with _sibling(out) as fresh:
-        count = 0
-        for artifact in artifacts:
-            path = fresh / artifact.path
+    try:
+        _refuse_foreign_folder(out)
+        with _sibling(out) as fresh:
+            count = _write(artifacts, fresh)
+            _swap(fresh, out)
+    except OSError as error:
+        raise InputError(
+            f"cannot write to {out}: {error.strerror}", "name a folder that you may write to, on a disk with room"
+        ) from error
+    return count
+
+
+def _write(artifacts: Iterable[Artifact], folder: Path) -> int:
+    count = 0
+    made: set[PurePosixPath] = set()
+    for artifact in artifacts:
+        path = folder / artifact.path
+        if artifact.path.parent not in made:
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(artifact.text, encoding="utf-8")
-            count += 1
-        _swap(fresh, out)
+            made.add(artifact.path.parent)
+        path.write_text(artifact.text, encoding="utf-8")
+        count += 1
     return count
 
 
@@ -159,6 +182,15 @@ def _retired(out: Path) -> Path:
 
 
 def _swap(fresh: Path, out: Path) -> None:
-    if out.exists():
+    """Put the fresh folder in place of the old one in one step, so that ``out`` is never missing."""
+    if not out.exists():
+        fresh.rename(out)
+    elif not _exchange(fresh, out):
         out.rename(_retired(out))
-    fresh.rename(out)
+        fresh.rename(out)
+
+
+def _exchange(one: Path, other: Path) -> bool:
+    """Exchange two folders by Linux's renameat2(2); False where the file system cannot."""
+    system = ctypes.CDLL(None, use_errno=True)
+    return bool(system.renameat2(_AT_FDCWD, os.fsencode(one), _AT_FDCWD, os.fsencode(other), _RENAME_EXCHANGE) == 0)
