@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from kakoi.canonical import canonical_json, sha256_of
-from kakoi.lab.names import CACHE, RUN
+from kakoi.lab.names import CACHE, LOCKS
 from kakoi.lab.podman import Podman
 from kakoi.lab.system import CommandError, Teller, locked, remove_tree, run
 
@@ -37,9 +37,13 @@ _PACKAGES = (
     "sudo",
     "systemd-sysv",
 )
+_PACKAGES_OF_SUITE: Mapping[str, tuple[str, ...]] = {
+    # Debian 13 moved the usual kernel settings (who may ping, among them) out of systemd's own package.
+    "trixie": ("linux-sysctl-defaults",),
+}
 
 _MASKED = (
-    # Each of these holds an inotify instance, and the kernel's usual limit is 128 for all machines of the lab.
+    # Each of these holds an inotify instance of root, and the kernel's usual limit is 128 for all machines together.
     "systemd-ask-password-console.path",
     "systemd-ask-password-wall.path",
     "systemd-logind.service",
@@ -71,6 +75,8 @@ umount /etc/hostname 2>/dev/null || true
 rm -f /etc/hostname
 
 if [ ! -e /etc/ssh/ssh_host_ed25519_key ]; then
+    rm -f /etc/resolv.conf
+    install -m 0644 /dev/null /etc/resolv.conf
     tr -d - </proc/sys/kernel/random/uuid >/etc/machine-id
     printf '127.0.0.1 localhost\\n127.0.1.1 %s\\n::1 localhost ip6-localhost ip6-loopback\\n' "$HOSTNAME" >/etc/hosts
     home=/home/$KAKOI_USER
@@ -121,20 +127,18 @@ def recipe(suite: str, user: str) -> Recipe:
         ImageFile("etc/apt/apt.conf.d/90kakoi", 'APT::Install-Recommends "false";\nAcquire::Languages "none";\n'),
         ImageFile("etc/default/locale", "LANG=C.UTF-8\n"),
         ImageFile("etc/systemd/journald.conf.d/kakoi.conf", "[Journal]\nSystemMaxUse=16M\nRuntimeMaxUse=16M\n"),
-        # dbus starts when it is asked for, not at boot.
-        ImageFile("etc/systemd/system/multi-user.target.wants/dbus.service", link="/dev/null"),
         *(ImageFile(f"etc/systemd/system/{unit}", link="/dev/null") for unit in _MASKED),
     )
     commands = (
         f'chroot "$1" useradd --create-home --shell /bin/bash {user}',
         # What belongs to one machine is made at its first boot; what belongs to the builder stays with the builder.
         'rm -f "$1"/etc/ssh/ssh_host_* "$1"/etc/hostname "$1"/etc/apt/apt.conf.d/99mmdebstrap',
-        ': >"$1"/etc/machine-id; : >"$1"/etc/resolv.conf',
+        ': >"$1"/etc/machine-id',
         f'mkdir -p "$1"/usr/share/kakoi; mv "$1"/etc/apt/sources.list "$1"/{INSTALLATION_SOURCES}',
         # Boot does not rebuild caches that are fresh (systemd.unit(5), ConditionNeedsUpdate).
         'touch "$1"/etc/.updated "$1"/var/.updated',
     )
-    return Recipe(suite, _PACKAGES, files, commands)
+    return Recipe(suite, (*_PACKAGES, *_PACKAGES_OF_SUITE.get(suite, ())), files, commands)
 
 
 def ensure_image(wanted: Recipe, podman: Podman, step: Teller) -> str:
@@ -148,7 +152,7 @@ def ensure_image(wanted: Recipe, podman: Podman, step: Teller) -> str:
         return wanted.tag
     name = wanted.tag.rpartition("/")[2].replace(":", "-")
     step.tell(f"another build of {wanted.tag}")
-    with locked(RUN / f"image-{name}.lock", _BUILD_WAIT_SECONDS, f"another process is still building {wanted.tag}"):
+    with locked(LOCKS / f"image-{name}", _BUILD_WAIT_SECONDS, f"another process is still building {wanted.tag}"):
         if podman.has_image(wanted.tag):
             return wanted.tag
         work = CACHE / "work" / name

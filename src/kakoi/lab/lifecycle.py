@@ -13,12 +13,12 @@ from kakoi.compile.network import HostNetwork, plan_network
 from kakoi.errors import InputError, KakoiError
 from kakoi.lab import fabric, machines, ssh
 from kakoi.lab.images import SUITES, ensure_image, recipe
-from kakoi.lab.machines import MachinePlan
-from kakoi.lab.names import CACHE, RUN, Lab
+from kakoi.lab.machines import Account, MachinePlan
+from kakoi.lab.names import CACHE, RUN, Lab, namespace_path
 from kakoi.lab.packages import SIGNING_KEY, Pool, ensure_pool
 from kakoi.lab.podman import Podman, podman_for
 from kakoi.lab.requirements import require
-from kakoi.lab.state import HostState, LabState, find_state, read_state, write_state
+from kakoi.lab.state import HostState, LabState, find_state, network_document, networks_of, read_state, write_state
 from kakoi.lab.system import Progress, Teller, in_parallel, locked, remove_tree, run_anyhow
 from kakoi.policy import Policy, load_policy
 
@@ -33,8 +33,8 @@ class Machine:
     """A machine as it is now."""
 
     host: str
-    zones: tuple[str, ...]
-    addresses: tuple[str, ...]
+    addresses: Mapping[str, tuple[str, ...]]
+    """Zone -> addresses there."""
     os: str
     managed: bool
     state: str
@@ -71,14 +71,15 @@ def up(lab: Lab, policy_directory: Path, progress: Progress) -> bool:
         if state is not None:
             return _mend(lab, podman, networks, progress)
         _clear(lab, podman)
-        _build(lab, podman, policy, networks, images, pools, progress)
+        _build(lab, podman, policy, _plans(policy, images, pools), progress)
         hosts = {
             host.id: HostState(lab.container(host.id), lab.namespace(host.id), host.os, host.managed == "ansible")
             for host in policy.hosts.values()
         }
         controller = policy.enclave.administration.controller
         directory = str(policy_directory.resolve())
-        write_state(lab, LabState(lab.name, directory, controller, digest, str(SIGNING_KEY), hosts))
+        document = [network_document(network) for network in networks.values()]
+        write_state(lab, LabState(lab.name, directory, controller, digest, str(SIGNING_KEY), hosts, document))
     return True
 
 
@@ -111,20 +112,16 @@ def status(lab: Lab) -> tuple[Machine, ...]:
         KakoiError: the lab is not up.
     """
     state = read_state(lab)
-    networks = plan_network(load_policy(Path(state.policy)))
     found = {entry["Labels"][machines.HOST_LABEL]: entry for entry in podman_for(lab).containers(lab.label)}
     now = datetime.now(UTC).timestamp()
     result = []
-    for host, about in state.hosts.items():
-        entry = found.get(host)
+    for host, network in networks_of(state).items():
+        about, entry = state.hosts[host], found.get(host)
         process_id = int(entry["Pid"]) if entry else 0
-        network = networks.get(host)
-        legs = network.interfaces if network else ()
         result.append(
             Machine(
                 host=host,
-                zones=tuple(leg.zone for leg in legs),
-                addresses=tuple(str(address.ip) for leg in legs for address in leg.addresses),
+                addresses={leg.zone: tuple(str(a.ip) for a in leg.addresses) for leg in network.interfaces},
                 os=about.os,
                 managed=about.managed,
                 state=machines.machine_state(process_id) if entry else "missing",
@@ -147,7 +144,7 @@ def coldboot(lab: Lab, host: str, progress: Progress) -> None:
     """
     state = read_state(lab)
     require_host(state, host)
-    networks = plan_network(load_policy(Path(state.policy)))
+    networks = networks_of(state)
     with _holding(lab), progress(f"コールドブート / Cold boot of {host}") as step:
         podman = podman_for(lab)
         podman("stop", "--time=10", lab.container(host))
@@ -170,7 +167,7 @@ def require_host(state: LabState, host: str) -> HostState:
 
 def has_rules(namespace: str) -> bool:
     """Whether a namespace holds any nftables table; raises nothing for one that is gone."""
-    path = fabric.namespace_path(namespace)
+    path = namespace_path(namespace)
     return bool(path.exists() and run_anyhow("nsenter", f"--net={path}", "nft", "list", "tables")[1].strip())
 
 
@@ -179,31 +176,23 @@ def suites_of(policy: Policy) -> tuple[str, ...]:
     return tuple(sorted({SUITES[host.os] for host in policy.hosts.values()}))
 
 
-def _build(
-    lab: Lab,
-    podman: Podman,
-    policy: Policy,
-    networks: Mapping[str, HostNetwork],
-    images: Mapping[str, str],
-    pools: Mapping[str, Pool],
-    progress: Progress,
-) -> None:
-    administration = policy.enclave.administration
-    with progress("配線 / Zones, gateways, addresses and routes"):
-        fabric.build(lab, networks)
-    key = ssh.make_key(lab)
+def _plans(policy: Policy, images: Mapping[str, str], pools: Mapping[str, Pool]) -> list[MachinePlan]:
     shelves = [(pool.directory, f"{MIRROR_ROOT}/{suite}") for suite, pool in pools.items()]
     shelves.append((SIGNING_KEY, f"{MIRROR_ROOT}/{SIGNING_KEY.name}"))
-    plans = [
-        MachinePlan(
-            host=host.id,
-            image=images[SUITES[host.os]],
-            volumes=tuple(shelves) if host.id == administration.package_mirror else (),
-        )
+    mirror = policy.enclave.administration.package_mirror
+    return [
+        MachinePlan(host.id, images[SUITES[host.os]], tuple(shelves) if host.id == mirror else ())
         for host in policy.hosts.values()
     ]
+
+
+def _build(lab: Lab, podman: Podman, policy: Policy, plans: list[MachinePlan], progress: Progress) -> None:
+    networks = plan_network(policy)
+    with progress("配線 / Zones, gateways, addresses and routes"):
+        fabric.build(lab, networks)
+    account = Account(policy.enclave.administration.automation_user, ssh.make_key(lab))
     with progress("電源投入 / Switching machines on") as step:
-        machines.create(lab, podman, plans, administration.automation_user, key, step)
+        machines.create(lab, podman, plans, account, step)
     with progress("起動 / Waiting until every machine runs") as step:
         machines.wait_until_running(lab, podman, networks, step)
     ssh.write_known_hosts(lab, networks, machines.host_keys(lab, podman))

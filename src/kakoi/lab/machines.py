@@ -1,15 +1,15 @@
 """The lab's machines: systemd containers, started together and waited for."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 from kakoi.errors import KakoiError
-from kakoi.lab.names import LABEL, Lab, namespace_path
+from kakoi.lab.names import Lab, namespace_path
 from kakoi.lab.podman import Podman
-from kakoi.lab.system import Teller, end_processes, in_parallel, run, run_anyhow
+from kakoi.lab.system import Teller, end_processes, in_parallel, run_anyhow
 
 HOST_LABEL = "kakoi.host"
 """Container label that holds the host's identifier in the policy."""
@@ -32,9 +32,16 @@ class MachinePlan:
     """Read-only mounts: path on this machine, path inside."""
 
 
-def create(lab: Lab, podman: Podman, plans: Iterable[MachinePlan], user: str, key: str, step: Teller) -> None:
+@dataclass(frozen=True, slots=True)
+class Account:
+    """The account that Ansible logs in with, as the installer makes it."""
+
+    name: str
+    public_key: str
+
+
+def create(lab: Lab, podman: Podman, plans: Sequence[MachinePlan], account: Account, step: Teller) -> None:
     """Start every machine; its network namespace is there already."""
-    plans = tuple(plans)
     started = 0
 
     def count(_: str) -> None:
@@ -42,11 +49,11 @@ def create(lab: Lab, podman: Podman, plans: Iterable[MachinePlan], user: str, ke
         started += 1
         step.tell(f"{started}/{len(plans)}")
 
-    work = {plan.host: partial(podman, *run_arguments(lab, plan, user, key)) for plan in plans}
+    work = {plan.host: partial(podman, *run_arguments(lab, plan, account)) for plan in plans}
     in_parallel(work, WORKERS, count)
 
 
-def run_arguments(lab: Lab, plan: MachinePlan, user: str, key: str) -> tuple[str, ...]:
+def run_arguments(lab: Lab, plan: MachinePlan, account: Account) -> tuple[str, ...]:
     """Arguments of ``podman run`` for one machine."""
     return (
         "run",
@@ -67,8 +74,8 @@ def run_arguments(lab: Lab, plan: MachinePlan, user: str, key: str) -> tuple[str
         "--security-opt=label=disable",
         # `systemctl reboot` and `poweroff` inside end with a signal's status; `podman stop` is left alone.
         "--restart=on-failure",
-        f"--env=KAKOI_USER={user}",
-        f"--env=KAKOI_AUTHORIZED_KEY={key}",
+        f"--env=KAKOI_USER={account.name}",
+        f"--env=KAKOI_AUTHORIZED_KEY={account.public_key}",
         "--env=LANG=C.UTF-8",
         *(f"--volume={outside}:{inside}:ro" for outside, inside in plan.volumes),
         plan.image,

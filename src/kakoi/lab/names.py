@@ -11,6 +11,8 @@ RUN = Path("/run/kakoi")
 """One folder for each lab; gone after a reboot, like the lab's namespaces."""
 CACHE = Path("/var/cache/kakoi")
 """What is slow to make and the same for every lab: package pools and their signing key."""
+LOCKS = CACHE / "locks"
+"""Held while one of these is made."""
 LABEL = "kakoi.lab"
 """Container label that holds the lab's name."""
 

@@ -48,7 +48,7 @@ def main() -> int:
     except OSError as error:
         sys.stderr.write(f"nsconnect: {host} port {port} from {namespace}: {error}\n")
         return 255
-    connection.setblocking(True)
+    connection.settimeout(None)
     with socket.socket(fileno=os.dup(sys.stdout.fileno())) as ssh:
         socket.send_fds(ssh, [b"\0"], [connection.fileno()])
     return 0

@@ -19,7 +19,7 @@ from typing import Self
 
 from kakoi.canonical import canonical_json, sha256_of
 from kakoi.lab.images import INSTALLATION_SOURCES, host_apt_options, image_identity
-from kakoi.lab.names import CACHE, RUN
+from kakoi.lab.names import CACHE, LOCKS
 from kakoi.lab.podman import Podman
 from kakoi.lab.system import Teller, locked, remove_tree, run, run_anyhow, write_private
 
@@ -69,7 +69,7 @@ def ensure_pool(suite: str, image: str, podman: Podman, step: Teller) -> Pool:
     if pool.directory.exists():
         return pool
     step.tell(f"another download for {suite}")
-    with locked(RUN / f"pool-{suite}.lock", _WAIT_SECONDS, f"another process is still making the pool of {suite}"):
+    with locked(LOCKS / f"pool-{suite}", _WAIT_SECONDS, f"another process is still making the pool of {suite}"):
         if pool.directory.exists():
             return pool
         work = CACHE / "work" / f"pool-{suite}"
@@ -149,7 +149,7 @@ def write_index(repository: Path, suite: str) -> None:
 
 def ensure_signing_key() -> None:
     """Make the repository's key pair, once for this machine. The secret half never enters a machine of the lab."""
-    with locked(RUN / "mirror-key.lock", _WAIT_SECONDS, "another process is still making the signing key"):
+    with locked(LOCKS / "mirror-key", _WAIT_SECONDS, "another process is still making the signing key"):
         if SIGNING_KEY.exists() and _SECRET_KEY.exists():
             return
         SIGNING_KEY.parent.mkdir(parents=True, exist_ok=True)

@@ -13,7 +13,7 @@ from kakoi.lab.podman import Podman, needs_runc
 from kakoi.lab.system import missing_programs, run_anyhow
 
 INOTIFY_INSTANCES_PER_MACHINE = 4
-"""Measured: systemd holds three (control groups, time zone, bus), dbus one once something has asked for it."""
+"""Measured: systemd holds three (control groups, time zone, system bus); one more for what roles install."""
 MEMORY_MIB_PER_MACHINE = 48
 DISK_MIB_PER_MACHINE = 200
 """A provisioned machine's own layer, with what it has installed."""
@@ -42,17 +42,15 @@ _KERNEL_PROBES = (
     ("nftables for both families (CONFIG_NF_TABLES_INET)", "nft add table inet kakoi"),
     (
         "nftables: connection tracking (CONFIG_NFT_CT)",
-        "nft 'add table inet kakoi; add chain inet kakoi c; add rule inet kakoi c ct state established accept'",
+        "nft 'table inet kakoi { chain c { ct state established accept; }; }'",
     ),
     (
         "nftables: reverse path lookup (CONFIG_NFT_FIB_INET)",
-        "nft 'add table inet kakoi; add chain inet kakoi c { type filter hook prerouting priority 0; }; "
-        "add rule inet kakoi c fib saddr . iif oif missing drop'",
+        "nft 'table inet kakoi { chain c { type filter hook prerouting priority 0; fib saddr . iif oif missing drop; }; }'",
     ),
     (
         "nftables: logging to a group (CONFIG_NFT_LOG, CONFIG_NETFILTER_NETLINK_LOG)",
-        "nft 'add table inet kakoi; add chain inet kakoi c { type filter hook input priority 0; }; "
-        "add rule inet kakoi c log group 1'",
+        "nft 'table inet kakoi { chain c { type filter hook input priority 0; log group 1; }; }'",
     ),
 )
 
@@ -71,7 +69,7 @@ def require(lab: Lab, podman: Podman, suites: Iterable[str], machines: int) -> N
     Raises:
         KakoiError: something is missing; the message lists all of it, each with the command that mends it.
     """
-    problems = tuple(missing(lab, podman, suites, machines))
+    problems = tuple(missing(podman, suites, machines))
     if problems:
         listed = "\n    ".join(
             f"{number}. {problem.what}\n       -> {problem.remedy}" for number, problem in enumerate(problems, 1)
@@ -81,7 +79,7 @@ def require(lab: Lab, podman: Podman, suites: Iterable[str], machines: int) -> N
         )
 
 
-def missing(lab: Lab, podman: Podman, suites: Iterable[str], machines: int) -> Iterator[Missing]:
+def missing(podman: Podman, suites: Iterable[str], machines: int) -> Iterator[Missing]:
     """Everything that is missing, cheapest question first; later questions need the programs of earlier ones."""
     if os.geteuid() != 0:
         yield Missing("namespaces and machines need root", "run it as root: sudo ./kakoi lab up")
@@ -154,7 +152,7 @@ def used_inotify_instances() -> int:
             if process.stat().st_uid != 0:
                 continue
             for descriptor in (process / "fd").iterdir():
-                if os.readlink(descriptor) == "anon_inode:inotify":
+                if str(descriptor.readlink()) == "anon_inode:inotify":
                     held.add((int(process.name), descriptor.name))
         except OSError:  # it ended while we looked
             continue

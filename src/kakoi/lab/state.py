@@ -2,10 +2,12 @@
 
 import json
 from dataclasses import asdict, dataclass
+from ipaddress import ip_address, ip_interface, ip_network
 from pathlib import Path
 from typing import Any
 
 from kakoi.canonical import canonical_json
+from kakoi.compile.network import HostNetwork, Interface, Route
 from kakoi.errors import KakoiError
 from kakoi.lab.names import Lab
 from kakoi.lab.system import write_private
@@ -36,6 +38,39 @@ class LabState:
     mirror_key: str
     """Public key of the inside package repository (armoured), on this machine."""
     hosts: dict[str, HostState]
+    networks: list[dict[str, Any]]
+    """Wires as they were built, in policy order (``network_document``): the policy may have changed since."""
+
+
+def network_document(network: HostNetwork) -> dict[str, Any]:
+    """A host's network as JSON data."""
+    return {
+        "host": network.host,
+        "forwarding": network.forwarding,
+        "interfaces": [
+            {"zone": leg.zone, "device": leg.device, "addresses": [str(address) for address in leg.addresses]}
+            for leg in network.interfaces
+        ],
+        "routes": [{"destination": str(route.destination), "via": str(route.via)} for route in network.routes],
+    }
+
+
+def networks_of(state: LabState) -> dict[str, HostNetwork]:
+    """The wires of a lab, by host, in policy order."""
+    return {
+        document["host"]: HostNetwork(
+            host=document["host"],
+            interfaces=tuple(
+                Interface(leg["zone"], leg["device"], tuple(ip_interface(text) for text in leg["addresses"]))
+                for leg in document["interfaces"]
+            ),
+            routes=tuple(
+                Route(ip_network(route["destination"]), ip_address(route["via"])) for route in document["routes"]
+            ),
+            forwarding=document["forwarding"],
+        )
+        for document in state.networks
+    }
 
 
 def state_path(lab: Lab) -> Path:
