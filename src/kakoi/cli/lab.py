@@ -104,7 +104,7 @@ def status(*, name: str, as_json: bool) -> int:
 @click.argument("arguments", metavar="[-- COMMAND...]", nargs=-1, type=click.UNPROCESSED)
 def shell(*, name: str, host: str, arguments: tuple[str, ...]) -> int:
     """Enter a machine as root / ホストにrootで入る."""
-    return _inside(name, host, arguments or ("bash", "--login"), terminal=sys.stdin.isatty() and sys.stdout.isatty())
+    return _inside(name, host, arguments, terminal=sys.stdin.isatty() and sys.stdout.isatty())
 
 
 @command.command(
@@ -137,6 +137,9 @@ def coldboot(*, name: str, host: str) -> int:
 def _inside(name: str, host: str, arguments: tuple[str, ...], *, terminal: bool) -> int:
     lab = labs.Lab(name)
     container = require_host(labs.read_state(lab), host).container
+    if arguments[:1] == ("--",):  # click leaves it in once it no longer looks for options
+        arguments = arguments[1:]
+    arguments = arguments or ("bash", "--login")
     term = os.environ.get("TERM", "linux")
     mode = ("--interactive", "--tty", f"--env=TERM={term}") if terminal else ("--interactive",)
     replace_us_with(podman_for(lab), ("exec", *mode, container, *arguments))

@@ -42,11 +42,13 @@ _PACKAGES_OF_SUITE: Mapping[str, tuple[str, ...]] = {
     "trixie": ("linux-sysctl-defaults",),
 }
 
+_NOT_AT_BOOT = ("systemd-logind.service",)
+"""Started when something asks for them over the bus."""
+
 _MASKED = (
     # Each of these holds an inotify instance of root, and the kernel's usual limit is 128 for all machines together.
     "systemd-ask-password-console.path",
     "systemd-ask-password-wall.path",
-    "systemd-logind.service",
     # Nobody sits at a console, and there is no disk of its own.
     "console-getty.service",
     "getty.target",
@@ -128,6 +130,7 @@ def recipe(suite: str, user: str) -> Recipe:
         ImageFile("etc/default/locale", "LANG=C.UTF-8\n"),
         ImageFile("etc/systemd/journald.conf.d/kakoi.conf", "[Journal]\nSystemMaxUse=16M\nRuntimeMaxUse=16M\n"),
         *(ImageFile(f"etc/systemd/system/{unit}", link="/dev/null") for unit in _MASKED),
+        *(ImageFile(f"etc/systemd/system/multi-user.target.wants/{unit}", link="/dev/null") for unit in _NOT_AT_BOOT),
     )
     commands = (
         f'chroot "$1" useradd --create-home --shell /bin/bash {user}',

@@ -72,8 +72,8 @@ def run_arguments(lab: Lab, plan: MachinePlan, account: Account) -> tuple[str, .
         # These two forbid the mount that makes the network's settings writable, where they are in force at all.
         "--security-opt=apparmor=unconfined",
         "--security-opt=label=disable",
-        # `systemctl reboot` and `poweroff` inside end with a signal's status; `podman stop` is left alone.
-        "--restart=on-failure",
+        # `systemctl reboot` inside ends the container; `podman stop` is left alone.
+        "--restart=always",
         f"--env=KAKOI_USER={account.name}",
         f"--env=KAKOI_AUTHORIZED_KEY={account.public_key}",
         "--env=LANG=C.UTF-8",
