@@ -234,5 +234,5 @@ def _unreadable(path: Path, error: OSError) -> Problem:
     )
 
 
-def _problem(path: Path, en: str, ja: str, remedy_en: str, remedy_ja: str, place: Place = START) -> Problem:
-    return Problem(str(path), place.line, place.column, "", Bilingual(en, ja), Bilingual(remedy_en, remedy_ja))
+def _problem(path: Path, en: str, ja: str, *remedy: str, place: Place = START) -> Problem:
+    return Problem(str(path), place.line, place.column, "", Bilingual(en, ja), Bilingual(*remedy))

@@ -161,11 +161,8 @@ class _Builder:
                 if type(container) is dict and path[-1] is _NO_KEY:
                     path[-1] = self._key(event, container)
                     continue
-                value: Any = event.value
-                if event.implicit[0]:
-                    value = self._plain(event, value, texts)
-                else:
-                    value = texts.setdefault(value, value)
+                value = event.value
+                value = self._plain(event, value, texts) if event.implicit[0] else texts.setdefault(value, value)
             elif kind is yaml.MappingStartEvent or kind is yaml.SequenceStartEvent:
                 count += 1
                 if event.anchor is not None or event.tag is not None:
@@ -418,23 +415,17 @@ def _typed(text: str) -> bool | int | date | str | None:
 
 def kind_of(value: object) -> Bilingual:
     """Kind of a YAML value, in words."""
-    match value:
-        case bool():
-            return Bilingual("a boolean", "真偽値")
-        case int():
-            return Bilingual("a number", "数値")
-        case date():
-            return Bilingual("a date", "日付")
-        case None:
-            return Bilingual("empty", "空")
-        case dict():
-            return Bilingual("a mapping", "マッピング")
-        case list():
-            return Bilingual("a list", "リスト")
-        case _:
-            return Bilingual("text", "文字列")
+    return next((words for kind, words in _KINDS if isinstance(value, kind)), Bilingual("text", "文字列"))
 
 
+_KINDS: Final[tuple[tuple[type, Bilingual], ...]] = (
+    (bool, Bilingual("a boolean", "真偽値")),
+    (int, Bilingual("a number", "数値")),
+    (date, Bilingual("a date", "日付")),
+    (type(None), Bilingual("empty", "空")),
+    (dict, Bilingual("a mapping", "マッピング")),
+    (list, Bilingual("a list", "リスト")),
+)
 _SYNTAX = (
     (
         "found character that cannot start any token",

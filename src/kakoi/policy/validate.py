@@ -104,13 +104,12 @@ def _merge(
                 else document
             )
         else:
-            _merge_sections(file, sections, document, merged, unread, findings, complete=file not in incomplete)
+            _merge_sections(file, document, merged, unread, findings, complete=file not in incomplete)
     return merged, unread
 
 
 def _merge_sections(
     file: str,
-    sections: tuple[str, ...],
     document: dict[str, Any],
     merged: dict[str, Any],
     unread: set[str],
@@ -118,9 +117,8 @@ def _merge_sections(
     *,
     complete: bool,
 ) -> None:
-    for key in document:
-        if key not in sections:
-            findings.append(_unknown_top_level_key(file, key, sections))
+    sections = SECTIONS_OF_FILE[file]
+    findings += [_unknown_top_level_key(file, key, sections) for key in document if key not in sections]
     for section in sections:
         if section in document:
             if not isinstance(document[section], dict):
@@ -168,6 +166,7 @@ def _unknown_top_level_key(file: str, key: str, sections: tuple[str, ...]) -> Fi
     )
 
 
+_GUARANTEE_KINDS: Final = ("isolated", "no_internet_path", "only_via", "exactly", "survives")
 OUTSIDE: Final = ".."
 """Step of a path that leads from a section to the top of its file."""
 
@@ -491,9 +490,13 @@ def _open(shape: Any, kind: str | None) -> Any:  # noqa: ANN401 - any annotation
         else:
             break
     for choice in get_args(shape):
-        if isinstance(choice, type) and issubclass(choice, BaseModel) and "kind" in choice.model_fields:
-            if get_args(choice.model_fields["kind"].annotation) == (kind,):
-                return choice
+        if (
+            isinstance(choice, type)
+            and issubclass(choice, BaseModel)
+            and "kind" in choice.model_fields
+            and get_args(choice.model_fields["kind"].annotation) == (kind,)
+        ):
+            return choice
     return shape
 
 

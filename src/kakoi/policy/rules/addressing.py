@@ -1,15 +1,14 @@
 """Networks do not overlap, and every address is one host's, in its zone, in every family that the zone uses."""
 
 from collections.abc import Iterator
-from ipaddress import IPv4Network, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
 
 from kakoi.policy.model import Address, Family, Host, Network, Policy, Zone
 from kakoi.policy.problem import Finding, Path, quote
 from kakoi.policy.rules.registry import error, rule
-from kakoi.policy.rules.scope import Scope
+from kakoi.policy.rules.scope import FAMILY_NAMES, Scope
 from kakoi.policy.sets import family_of
 
-_NAMES: dict[Family, str] = {"ipv4": "IPv4", "ipv6": "IPv6"}
 _POINT_TO_POINT = {4: 31, 6: 127}
 """Prefix lengths from which on every address is a host's (RFC 3021, RFC 6164)."""
 
@@ -71,17 +70,17 @@ def ordinary_networks(scope: Scope) -> Iterator[Finding]:
 def families_have_networks(scope: Scope) -> Iterator[Finding]:
     """A family without a network is unfiltered by oversight: the classic hole is IPv6."""
     for zone in scope.policy.zones.values():
-        for family in ("ipv4", "ipv6"):
+        for family in FAMILY_NAMES:
             with_networks = [i for i, network in enumerate(zone.networks) if family_of(network) == family]
             if family in zone.families and not with_networks:
                 yield error(
                     ("zones", zone.id, "networks"),
                     (
-                        f"the zone {quote(zone.id)} uses {_NAMES[family]} but has no {_NAMES[family]} network",
-                        f"ゾーン {quote(zone.id)} は {_NAMES[family]} を使いますが、{_NAMES[family]} のネットワークがありません",
+                        f"the zone {quote(zone.id)} uses {FAMILY_NAMES[family]} but has no {FAMILY_NAMES[family]} network",
+                        f"ゾーン {quote(zone.id)} は {FAMILY_NAMES[family]} を使いますが、{FAMILY_NAMES[family]} のネットワークがありません",
                     ),
                     (
-                        f"Add one, or decide against {_NAMES[family]} with `families: [{_other(family)}]`.",
+                        f"Add one, or decide against {FAMILY_NAMES[family]} with `families: [{_other(family)}]`.",
                         f"追加するか、使わないと決めて `families: [{_other(family)}]` と書いてください。",
                     ),
                     at_key=True,
@@ -90,8 +89,8 @@ def families_have_networks(scope: Scope) -> Iterator[Finding]:
                 yield error(
                     ("zones", zone.id, "networks", with_networks[0]),
                     (
-                        f"the zone {quote(zone.id)} does not use {_NAMES[family]} but has the network {zone.networks[with_networks[0]]}",
-                        f"ゾーン {quote(zone.id)} は {_NAMES[family]} を使わないのに、ネットワーク {zone.networks[with_networks[0]]} があります",
+                        f"the zone {quote(zone.id)} does not use {FAMILY_NAMES[family]} but has the network {zone.networks[with_networks[0]]}",
+                        f"ゾーン {quote(zone.id)} は {FAMILY_NAMES[family]} を使わないのに、ネットワーク {zone.networks[with_networks[0]]} があります",
                     ),
                     (
                         f"Delete it, or add {family} to families.",
@@ -147,10 +146,10 @@ def _reserved_kind(address: Address, network: IPv4Network | IPv6Network) -> tupl
     if address == network.network_address:
         return (
             ("network address", "ネットワークアドレス")
-            if address.version == 4
+            if isinstance(address, IPv4Address)
             else ("subnet-router anycast address", "サブネットルータ・エニーキャストアドレス")
         )
-    if address.version == 4 and address == network.broadcast_address:  # noqa: PLR2004 - the IP version number
+    if isinstance(address, IPv4Address) and address == network.broadcast_address:
         return ("broadcast address", "ブロードキャストアドレス")
     return None
 
@@ -189,8 +188,8 @@ def no_family_gaps(scope: Scope) -> Iterator[Finding]:
                     yield error(
                         ("hosts", host.id, "interfaces", zone_id),
                         (
-                            f"{quote(host.id)} has no {_NAMES[family]} address in {quote(zone_id)}, which uses {_NAMES[family]}",
-                            f"{quote(zone_id)} は {_NAMES[family]} を使いますが、{quote(host.id)} に {_NAMES[family]} アドレスがありません",
+                            f"{quote(host.id)} has no {FAMILY_NAMES[family]} address in {quote(zone_id)}, which uses {FAMILY_NAMES[family]}",
+                            f"{quote(zone_id)} は {FAMILY_NAMES[family]} を使いますが、{quote(host.id)} に {FAMILY_NAMES[family]} アドレスがありません",
                         ),
                         (f"Add one of {network}.", f"{network} のアドレスを追加してください。"),
                     )

@@ -114,7 +114,8 @@ def _service_reached(
     for flow in _flows_with(scope, protocol, port):
         if server in scope.hosts(flow.to):
             served |= scope.hosts(flow.from_)
-    lost = [host for host in scope.policy.hosts if host in scope.managed_hosts - served]
+    unserved = scope.managed_hosts - served
+    lost = [host for host in scope.policy.hosts if host in unserved]
     if lost:
         service = f"{protocol} {port}" if port else protocol
         yield warning(

@@ -1,8 +1,10 @@
 """Allowed connections (許可通信): approved, in force, needed, and not across a border that stays closed."""
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
+from dataclasses import dataclass
 from datetime import date
+from itertools import product
 
 from kakoi.policy.citations import cited
 from kakoi.policy.model import Flow
@@ -107,44 +109,67 @@ def ends_differ(scope: Scope) -> Iterator[Finding]:
 @rule("No flow is contained in another.", "ほかの許可通信に含まれる許可通信を書かない。")
 def flows_are_needed(scope: Scope) -> Iterator[Finding]:
     """Deleting a covered flow changes nothing: whoever withdraws it believes a connection closed that stays open."""
-    flows = [f for f in scope.policy.flows.values() if all(s in scope.policy.services for s in f.services)]
-    by_ends: dict[tuple[frozenset[str], frozenset[str]], list[tuple[int, Flow]]] = defaultdict(list)
-    for order, flow in enumerate(flows):
-        sources, targets = scope.members(flow.from_), scope.members(flow.to)
-        if sources and targets:
-            by_ends[sources, targets].append((order, flow))
-    sources_with, targets_with = _index({ends[0] for ends in by_ends}), _index({ends[1] for ends in by_ends})
-    ports = {service.id: _ports(scope, service.id) for service in scope.policy.services.values()}
-    for (sources, targets), here in by_ends.items():
-        wider_sources = [wide for wide in sources_with[min(sources)] if sources <= wide]
-        wider_targets = [wide for wide in targets_with[min(targets)] if targets <= wide]
-        wider = [
-            other for source in wider_sources for target in wider_targets for other in by_ends.get((source, target), ())
-        ]
-        for order, flow in here:
-            wanted = frozenset(port for service in flow.services for port in ports[service])
-            for other_order, other in wider:
-                if other_order == order:
-                    continue
-                same = (sources, targets) == (scope.members(other.from_), scope.members(other.to))
-                offered = frozenset(port for service in other.services for port in ports[service])
-                if wanted <= offered and (not (same and wanted == offered) or other_order < order):
-                    yield warning(
-                        ("flows", flow.id),
-                        (
-                            f"everything that {quote(flow.id)} allows is already allowed by {quote(other.id)}",
-                            f"{quote(flow.id)} が許す通信は、すべて {quote(other.id)} が許しています",
-                        ),
-                        (
-                            "Delete one of the two, or narrow the wider one.",
-                            "どちらかを削除するか、広い方を狭めてください。",
-                        ),
-                        at_key=True,
-                    )
-                    break
+    reach = [_Reach.of(scope, flow) for flow in scope.policy.flows.values()]
+    reach = [one for one in reach if one.sources and one.targets and one.ports]
+    sources_with = _by_member({one.sources for one in reach})
+    targets_with = _by_member({one.targets for one in reach})
+    offers: dict[tuple[_Ends, _Port], list[tuple[int, _Reach]]] = defaultdict(list)
+    common = Counter(port for one in reach for port in one.ports)
+    for order, one in enumerate(reach):
+        for port in one.ports:
+            offers[(one.sources, one.targets), port].append((order, one))
+    wider: dict[_Ends, list[_Ends]] = {}
+    for order, one in enumerate(reach):
+        ends = (one.sources, one.targets)
+        if ends not in wider:
+            wider[ends] = list(product(_around(sources_with, one.sources), _around(targets_with, one.targets)))
+        rarest = min(one.ports, key=lambda port: common[port])
+        for other_order, other in (offer for end in wider[ends] for offer in offers.get((end, rarest), ())):
+            covered = one.ports <= other.ports and (not one.same_as(other) or other_order < order)
+            if covered and other_order != order:
+                yield warning(
+                    ("flows", one.flow),
+                    (
+                        f"everything that {quote(one.flow)} allows is already allowed by {quote(other.flow)}",
+                        f"{quote(one.flow)} が許す通信は、すべて {quote(other.flow)} が許しています",
+                    ),
+                    (
+                        "Delete one of the two, or narrow the wider one.",
+                        "どちらかを削除するか、広い方を狭めてください。",
+                    ),
+                    at_key=True,
+                )
+                break
 
 
-def _index(ends: set[frozenset[str]]) -> dict[str, list[frozenset[str]]]:
+type _Port = tuple[str, int, int]
+type _Ends = tuple[frozenset[str], frozenset[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class _Reach:
+    """What one flow allows."""
+
+    flow: str
+    sources: frozenset[str]
+    targets: frozenset[str]
+    ports: frozenset[_Port]
+
+    @staticmethod
+    def of(scope: Scope, flow: Flow) -> "_Reach":
+        """Both ends opened, and all ports; no ports when a service is unknown."""
+        known = all(service in scope.policy.services for service in flow.services)
+        ports = (
+            frozenset(port for service in flow.services for port in _ports(scope, service)) if known else frozenset()
+        )
+        return _Reach(flow.id, scope.members(flow.from_), scope.members(flow.to), ports)
+
+    def same_as(self, other: "_Reach") -> bool:
+        """Whether both allow the same."""
+        return (self.sources, self.targets, self.ports) == (other.sources, other.targets, other.ports)
+
+
+def _by_member(ends: set[frozenset[str]]) -> dict[str, list[frozenset[str]]]:
     index: dict[str, list[frozenset[str]]] = defaultdict(list)
     for end in ends:
         for member in end:
@@ -152,7 +177,13 @@ def _index(ends: set[frozenset[str]]) -> dict[str, list[frozenset[str]]]:
     return index
 
 
-def _ports(scope: Scope, service_id: str) -> frozenset[tuple[str, int, int]]:
+def _around(index: dict[str, list[frozenset[str]]], end: frozenset[str]) -> list[frozenset[str]]:
+    """Ends that contain an end, the end itself among them."""
+    rarest = min(end, key=lambda member: len(index[member]))
+    return [wide for wide in index[rarest] if end <= wide]
+
+
+def _ports(scope: Scope, service_id: str) -> frozenset[_Port]:
     service = scope.policy.services[service_id]
     return frozenset(
         [("tcp", ports.first, ports.last) for ports in service.tcp]

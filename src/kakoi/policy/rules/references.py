@@ -125,8 +125,10 @@ def known_hosts(scope: Scope) -> Iterator[Finding]:
     named: list[tuple[Path, str]] = []
     administration = policy.enclave.administration
     if "enclave" not in scope.unread:
-        for key in ("controller", "package_mirror", "time_server"):
-            named.append((("enclave", "administration", key), getattr(administration, key)))
+        named += [
+            (("enclave", "administration", key), getattr(administration, key))
+            for key in ("controller", "package_mirror", "time_server")
+        ]
     named += [(("zones", z.id, "default_route"), z.default_route) for z in policy.zones.values() if z.default_route]
     for asset in policy.assets.values():
         named += [(("assets", asset.id, "stores", i), store) for i, store in enumerate(asset.stores)]

@@ -16,6 +16,9 @@ ENCLAVE_LAYERS: frozenset[Layer] = frozenset({"internet_connected", "enclave"})
 """インターネット接続系 and the enclave, which is a part of it."""
 
 
+FAMILY_NAMES: Mapping[Family, str] = {"ipv4": "IPv4", "ipv6": "IPv6"}
+
+
 @dataclass(frozen=True)
 class Scope:
     """A policy on a day, with what of it could not be read."""
@@ -168,7 +171,7 @@ class Scope:
     @cached_property
     def _components(self) -> Mapping[Family, Mapping[str, int]]:
         """Family -> zone -> number of the part of the network that gateways join it to."""
-        return {family: self._joined(family) for family in ("ipv4", "ipv6")}
+        return {family: self._joined(family) for family in FAMILY_NAMES}
 
     def _joined(self, family: Family) -> dict[str, int]:
         part = {zone: number for number, zone in enumerate(self.policy.zones)}

@@ -1,6 +1,7 @@
 """Services say which ports they are, once, and for both address families."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 from kakoi.policy.citations import cited
 from kakoi.policy.problem import Bilingual, Finding, quote
@@ -35,8 +36,8 @@ def port_ranges_do_not_overlap(scope: Scope) -> Iterator[Finding]:
     for service in scope.policy.services.values():
         for protocol, ranges in (("tcp", service.tcp), ("udp", service.udp)):
             placed = sorted((ports.first, ports.last, index) for index, ports in enumerate(ranges))
-            for (first, last, one), (next_first, _, other) in zip(placed, placed[1:], strict=False):
-                if next_first <= last and first <= next_first:
+            for (_, last, one), (next_first, _, other) in pairwise(placed):
+                if next_first <= last:
                     later = max(one, other)
                     yield error(
                         ("services", service.id, protocol, later),

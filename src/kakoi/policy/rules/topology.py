@@ -6,7 +6,7 @@ from kakoi.policy.citations import cited
 from kakoi.policy.model import Layer
 from kakoi.policy.problem import Bilingual, Finding, quote
 from kakoi.policy.rules.registry import NETWORK, SETS, error, rule, warning
-from kakoi.policy.rules.scope import Scope
+from kakoi.policy.rules.scope import FAMILY_NAMES, Scope
 
 LAYER_NAMES: dict[Layer, Bilingual] = {
     "outside": Bilingual("the outside", "庁外"),
@@ -87,7 +87,7 @@ def zones_have_gateways(scope: Scope) -> Iterator[Finding]:
 def zones_are_joined(scope: Scope) -> Iterator[Finding]:
     """A zone that no other reaches cannot be administered."""
     served = {zone for host in scope.policy.gateways() for zone in host.interfaces}
-    for family, name in (("ipv4", "IPv4"), ("ipv6", "IPv6")):
+    for family, name in FAMILY_NAMES.items():
         users = [z for z in scope.policy.zones.values() if family in z.families and z.id in served]
         parts = [next(iter(scope.parts(zone.id, family)), -1) for zone in users]
         if not parts:
@@ -330,7 +330,7 @@ def _joined(scope: Scope, sources: tuple[str, ...], targets: tuple[str, ...]) ->
     ends = (scope.members(sources), scope.members(targets))
     if not all(ends):
         return True
-    for family in ("ipv4", "ipv6"):
+    for family in FAMILY_NAMES:
         reached = [frozenset(part for member in end for part in scope.parts(member, family)) for end in ends]
         if reached[0] & reached[1]:
             return True
