@@ -93,6 +93,8 @@ _IP_RECVERR, _IPV6_RECVERR = 11, 25
 _IPV6_RECVPKTINFO, _IPV6_PKTINFO = 49, 50
 _SO_ATTACH_FILTER, _SO_RCVBUFFORCE, _SO_RXQ_OVFL = 26, 33, 40
 _SOL_PACKET, _PACKET_STATISTICS, _PACKET_IGNORE_OUTGOING = 263, 6, 23
+_PACKET_HOST = 0
+"""Frames whose hardware address is this host's own; a bridge may flood others to it."""
 _SOL_RAW, _ICMP_FILTER, _ICMP6_FILTER = 255, 1, 1
 _SYN, _RST, _ACK = 0x02, 0x04, 0x10
 
@@ -293,6 +295,9 @@ class _Question:
                 sock = _open_socket(self.protocol, self.address)
                 self.sockets.append(sock)
                 error = sock.connect_ex((self.address, self.port if self.protocol != "icmp" else 0))
+                if error == errno.EHOSTUNREACH:  # at once, so it is the routing table's word and no neighbour's
+                    self.end("no_route", "unreachable_route")
+                    return
                 if error not in {0, errno.EINPROGRESS}:
                     self.fail(error, sock)
                     return
@@ -1096,8 +1101,8 @@ class _Observer:
             return
         with contextlib.suppress(OSError):
             while True:
-                frame = wire.recv(128)
-                seen = _addressed(frame)
+                frame, origin = wire.recvfrom(128)
+                seen = _addressed(frame) if origin[2] == _PACKET_HOST else None
                 if seen is not None and not _resets(frame):
                     protocol, source, destination, source_port, port = seen
                     kind = PORT_KINDS.get(source_port, "unknown")
