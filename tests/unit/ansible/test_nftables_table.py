@@ -40,7 +40,7 @@ table inet kakoi {
 OTHER_TABLE = "table inet others { chain input { type filter hook input priority 10; policy accept; }; }\n"
 
 RUN_ALL = """
-import io, json, subprocess, sys
+import io, json, socket, subprocess, sys
 from contextlib import redirect_stdout
 from ansible.module_utils.testing import patch_module_args
 from kakoi.ansible.modules.nftables_table import main
@@ -48,6 +48,14 @@ from kakoi.ansible.modules.nftables_table import main
 for step in json.load(sys.stdin):
     if "nft" in step:
         subprocess.run(["nft", "-f", "-"], input=step["nft"], text=True, check=True)
+        continue
+    if "talk" in step:
+        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as talker:
+            talker.sendto(b"x", ("127.0.0.1", 9))
+        continue
+    if "tracked" in step:
+        print(json.dumps({"tracked": open("/proc/net/nf_conntrack").read().count("\\n")}))
         continue
     if "list" in step:
         listed = subprocess.run(["nft", "list", *step["list"]], capture_output=True, text=True, check=True)
@@ -190,3 +198,16 @@ def test_counters_do_not_count(rules: Path) -> None:
     rules.write_text(RULES.replace("10.0.0.9 . 22", '10.0.0.5 . 22 comment "x", 10.0.0.9 . 22'))
     (after,) = in_namespace({"nft": RULES}, counted, {"path": str(rules)})
     assert after["changed"] is False
+
+
+def test_forgets_connections_from_before_the_rules(rules: Path) -> None:
+    """What was tracked before there were rules is forgotten when they are first loaded, and kept at a later load."""
+    tracking = {
+        "nft": "table inet others { chain input { type filter hook input priority 10; ct state new accept; }; }"
+    }
+    by_hand = {"nft": "add rule inet kakoi forward accept"}
+    load, talk, tracked = {"path": str(rules)}, {"talk": True}, {"tracked": True}
+    before, _, first, _, _, later = in_namespace(
+        *(tracking, talk, tracked, load, tracked, talk, by_hand, load, {"list": ["tables"]}, tracked)
+    )
+    assert (before["tracked"], first["tracked"], later["tracked"]) == (1, 0, 1)

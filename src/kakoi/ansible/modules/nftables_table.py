@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import os
 import shutil
+import socket
+import struct
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -19,6 +22,10 @@ description:
   - Checks the file with C(nft -c), loads it into an empty network namespace of its own, and compares the kernel's listing
     of the table there with the listing here. Equal means unchanged. Otherwise the file is loaded in one transaction
     and the listings are compared again; if they still differ, the task fails.
+  - When the table was not there before, the kernel's list of tracked connections is emptied right after the load. What
+    was tracked until then was tracked under no rules, some of it backwards (first seen by an answer, while nft was
+    still preparing the load); a rule for replies would let it pass, or shut an allowed connection out for good. The next
+    packet of the side that opened a connection brings it back under the new rules, if they allow it.
   - The file must define only this table, and define it completely, so that loading it replaces the old one
     (C(table) / C(delete table) / C(table {...})). No other table is touched or read.
   - Counters, and elements that the kernel itself adds to sets with the flag C(dynamic), are no part of the comparison.
@@ -56,6 +63,10 @@ verified:
   returned: always
 """
 
+_NETLINK_NETFILTER = 12
+_FORGET_ALL = (1 << 8) | 2
+"""Netlink message IPCTNL_MSG_CT_DELETE of the subsystem NFNL_SUBSYS_CTNETLINK; without a tuple it means every one."""
+_REQUEST_AND_ACKNOWLEDGE = 0x1 | 0x4
 _NFT = "/usr/sbin/nft"
 _UNSHARE = "/usr/bin/unshare"
 
@@ -80,6 +91,17 @@ def check(path: Path) -> None:
 def load(path: Path) -> None:
     """Load the file: one transaction, all of it or nothing."""
     run([_NFT, "-f", str(path)], f"{path} could not be loaded, the old rules are still in force")
+
+
+def forget_connections() -> None:
+    """Empty the kernel's list of tracked connections, as ``conntrack -F`` would (linux/netfilter/nfnetlink_conntrack.h)."""
+    header = struct.pack("=IHHII", 20, _FORGET_ALL, _REQUEST_AND_ACKNOWLEDGE, 1, 0)
+    with socket.socket(socket.AF_NETLINK, socket.SOCK_RAW, _NETLINK_NETFILTER) as netlink:
+        netlink.settimeout(10)
+        netlink.sendto(header + struct.pack("=BBH", socket.AF_UNSPEC, 0, 0), (0, 0))
+        (status,) = struct.unpack_from("=i", netlink.recv(4096), 16)
+    if status != 0:
+        raise NftError(f"connections tracked before the rules could not be forgotten: {os.strerror(-status)}")
 
 
 def listing_if_loaded(path: Path, family: str, table: str) -> str:
@@ -196,6 +218,8 @@ def ensure_loaded(module: AnsibleModule, path: Path) -> None:
         changed = wanted != before
         if changed and not module.check_mode:
             load(path)
+            if not before:
+                forget_connections()
             require_in_force(path, wanted, normalise(listing_here(family, table)))
     except NftError as error:
         module.fail_json(msg=str(error))
