@@ -13,7 +13,7 @@ Raises ``InputError``, with every problem found, for a zone that nothing connect
 a path that would differ between there and back, or a family that is missing half way.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from heapq import heappop, heappush
@@ -188,16 +188,16 @@ class Topology:
         """Interfaces and routes of one host."""
         interfaces = tuple(
             Interface(zone, host.device(zone), tuple(self._with_prefix(address, zone) for address in addresses))
-            for zone, addresses in host.interfaces.items()
+            for zone, addresses in sorted(host.interfaces.items())
         )
         if host.kind == "gateway":
-            return HostNetwork(host.id, interfaces, tuple(self._gateway_routes(host)), forwarding=True)
+            return HostNetwork(host.id, interfaces, _sorted(self._gateway_routes(host)), forwarding=True)
         return HostNetwork(host.id, interfaces, self.zone_routes(interfaces[0].zone), forwarding=False)
 
     def zone_routes(self, zone_id: str) -> tuple[Route, ...]:
         """Routes that all ordinary hosts of a zone share."""
         if zone_id not in self._zone_routes:
-            self._zone_routes[zone_id] = tuple(self._routes_from_zone(self.policy.zones[zone_id]))
+            self._zone_routes[zone_id] = _sorted(self._routes_from_zone(self.policy.zones[zone_id]))
         return self._zone_routes[zone_id]
 
     def _routes_from_zone(self, zone: Zone) -> Iterator[Route]:
@@ -355,6 +355,20 @@ def topology_of(policy: Policy) -> Topology:
     if not _latest or _latest[0].policy is not policy:
         _latest[:] = [Topology(policy)]
     return _latest[0]
+
+
+def _sorted(routes: Iterable[Route]) -> tuple[Route, ...]:
+    """Routes by family and address, a default route last: the order does not depend on the order of zones.yml."""
+    return tuple(
+        sorted(
+            routes,
+            key=lambda route: (
+                route.destination.version,
+                route.destination.prefixlen == 0,
+                int(route.destination.network_address),
+            ),
+        )
+    )
 
 
 def _refuse(problems: list[str]) -> None:

@@ -76,9 +76,20 @@ class Placement:
         return found
 
     def between(self, source: str, destination: str) -> list[Grant]:
-        """Everything that one host may open to another, in policy order."""
-        pairs = (Pair(start, end) for start in self.ends(source) for end in self.ends(destination))
+        """Everything that one host can open to another, in policy order.
+
+        A gateway belongs to no zone, but only its own firewall holds it to that: to all others its address is one of
+        the zone's. So a gateway that is not managed can do what the zone that faces its peer may do.
+        """
+        sources, destinations = self._ends_towards(source, destination), self._ends_towards(destination, source)
+        pairs = (Pair(start, end) for start in sources for end in destinations)
         return sorted((grant for pair in pairs for grant in self.grants.get(pair, ())), key=lambda grant: grant.order)
+
+    def _ends_towards(self, host: str, peer: str) -> tuple[str, ...]:
+        entry = self.policy.hosts[host]
+        if entry.kind == "gateway" and entry.managed == "external":
+            return host, self.topology.facing_zone(host, peer)
+        return self.ends(host)
 
     def ends(self, host: str) -> tuple[str, ...]:
         """Ends that stand for a host: itself, and its zone; a gateway belongs to no zone."""
