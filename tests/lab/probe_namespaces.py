@@ -11,6 +11,14 @@ from typing import Any, Self
 from uuid import uuid4
 
 import kakoi.probe.agent
+from kakoi.compile.names import names_text
+from kakoi.compile.network import plan_network
+from kakoi.compile.nftables import ruleset
+from kakoi.compile.truth import truth_table
+from kakoi.policy import Policy
+from kakoi.policy.sets import managed_hosts
+from kakoi.probe.judge import Judgement, judge
+from kakoi.probe.plan import Scope, plan_probe
 
 AGENT = Path(kakoi.probe.agent.__file__)
 
@@ -23,9 +31,11 @@ def run(*command: str, text: str = "") -> str:
 class Running:
     """An agent at work in a namespace."""
 
-    def __init__(self, namespace: str, order: Mapping[str, Any]) -> None:
+    def __init__(self, namespace: str, order: Mapping[str, Any], hosts_file: Path | None = None) -> None:
+        # ip-netns(8) gives the command a mount namespace of its own, so another /etc/hosts stays in there.
+        names = f"mount --bind {hosts_file} /etc/hosts && " if hosts_file else ""
         self._process = subprocess.Popen(
-            ["ip", "netns", "exec", namespace, sys.executable, "-I", AGENT],
+            ["ip", "netns", "exec", namespace, "sh", "-c", f"{names}exec {sys.executable} -I {AGENT}"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -143,3 +153,93 @@ class Net:
             yield report
         finally:
             report.update(self.ask(name, {"action": "stop", "socket": self.socket(name)}))
+
+
+class PolicyNet:
+    """The whole network of a policy in bare namespaces, as compiled: bridges, addresses, routes, names and rulesets."""
+
+    def __init__(self, policy: Policy, folder: Path) -> None:
+        self.policy = policy
+        self._prefix = f"kp{uuid4().hex[:6]}"
+        self._network = plan_network(policy)
+        self._hosts_file = folder / "names.hosts"
+        self._hosts_file.write_text(names_text(policy), encoding="utf-8")
+
+    def __enter__(self) -> Self:
+        try:
+            self._build()
+        except BaseException:
+            self._remove()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for host in self.policy.hosts:
+            Path(f"/run/kakoi-probe/{self.namespace(host)}.sock").unlink(missing_ok=True)
+        self._remove()
+
+    def namespace(self, host: str) -> str:
+        """The namespace of a host."""
+        return f"{self._prefix}-{host}"
+
+    def _remove(self) -> None:
+        for name in ("fabric", *self.policy.hosts):
+            subprocess.run(["ip", "netns", "del", self.namespace(name)], check=False, capture_output=True)
+
+    def _build(self) -> None:
+        run(
+            "ip",
+            "-batch",
+            "-",
+            text="\n".join(f"netns add {self.namespace(n)}" for n in ("fabric", *self.policy.hosts)),
+        )
+        bridges = {zone: f"z{number}" for number, zone in enumerate(self.policy.zones)}
+        lines = [line for name in bridges.values() for line in (f"link add {name} type bridge", f"link set {name} up")]
+        for number, host in enumerate(self._network.values()):
+            for leg in host.interfaces:
+                port = f"p{number}x{bridges[leg.zone]}"
+                lines.append(f"link add {port} type veth peer name {leg.device} netns {self.namespace(host.host)}")
+                lines.append(f"link set {port} master {bridges[leg.zone]} up")
+        for host in self.policy.hosts:
+            settings = ["net.ipv6.conf.all.accept_dad=0", "net.ipv6.conf.default.accept_dad=0"]
+            if self._network[host].forwarding:
+                settings += ["net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1"]
+            run("ip", "netns", "exec", self.namespace(host), "sysctl", "-qw", *settings)
+        run("ip", "-n", self.namespace("fabric"), "-batch", "-", text="\n".join(lines))
+        for host in self._network.values():
+            lines = ["link set lo up"]
+            for leg in host.interfaces:
+                lines += [
+                    f"addr add {address} dev {leg.device}{' nodad' if address.version == 6 else ''}"
+                    for address in leg.addresses
+                ]
+                lines.append(f"link set {leg.device} up")
+            lines += [f"route add {route.destination} via {route.via}" for route in host.routes]
+            run("ip", "-n", self.namespace(host.host), "-batch", "-", text="\n".join(lines))
+        for host in managed_hosts(self.policy):
+            self.nft(host, ruleset(self.policy, host))
+
+    def nft(self, host: str, text: str) -> None:
+        """Load nftables statements on a host."""
+        run("ip", "netns", "exec", self.namespace(host), "nft", "-f", "-", text=text)
+
+    def probe(self, scope: Scope = "quick", hosts: Iterable[str] | None = None) -> Judgement:
+        """Run all phases from the given hosts (all of them by default) and judge."""
+        plan = plan_probe(
+            self.policy, truth_table(self.policy), self.policy.hosts if hosts is None else tuple(hosts), scope
+        )
+        answers: dict[str, dict[str, Any]] = {host: {} for host in plan.hosts}
+        for action in ("listen", "connect", "attack", "stop"):
+            running = {
+                host: Running(self.namespace(host), self._order(host, own.orders[action]), self._hosts_file)
+                for host, own in plan.hosts.items()
+            }
+            for host, agent in running.items():
+                answers[host][action] = agent.answer()
+        return judge(plan, answers)
+
+    def _order(self, host: str, order: Mapping[str, Any]) -> Mapping[str, Any]:
+        """All namespaces share one file system: each host's control socket gets a name of its own."""
+        return {**order, "socket": f"/run/kakoi-probe/{self.namespace(host)}.sock"} if "socket" in order else order

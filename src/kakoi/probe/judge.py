@@ -18,7 +18,7 @@ from typing import Any, Literal, NamedTuple
 
 from kakoi.errors import ExitStatus
 from kakoi.policy.model import Family
-from kakoi.probe.plan import Assault, NameQuestion, Plan, PointTest, Question
+from kakoi.probe.plan import BEACON_POINT, Assault, NameQuestion, Plan, PointTest, Question
 
 type Verdict = Literal["held", "mismatch", "unknown"]
 type Answers = Mapping[str, Mapping[str, Mapping[str, Any]]]
@@ -103,7 +103,7 @@ class Judgement:
     @property
     def exit_status(self) -> ExitStatus:
         """1 with any mismatch; 3 when something that could be asked stayed unknown, or nothing was found out at all."""
-        counts = [self.count(kind) for kind in ("cells", "points", "attacks", "names")]  # type: ignore[arg-type]
+        counts = [self.count(kind) for kind in ("cells", "points", "attacks", "names")]
         if any(count.mismatch for count in counts):
             return ExitStatus.FAILED
         if any(count.unknown > count.no_vantage for count in counts) or not counts[0].held:
@@ -160,7 +160,9 @@ class _Evidence:
             key = (observer, kind, protocol, source, target)
             self._frames[key] = {port for first, last in ranges for port in range(first, last + 1)}
             self._frame_counts[key] = count
-        self.wire_alive = any(key[0] == "wire" for key in self._frames)
+        beacon = f"point{BEACON_POINT}"
+        self.open_eyes = {key[4] for key in self._frames if key[:2] == ("wire", beacon)}
+        """Own addresses on whose wires a frame that was laid there was seen."""
 
     def ports(self, observer: str, kind: str, protocol: str, source: str, target: str) -> set[int]:
         """Destination ports of frames of one kind that one observer saw."""
@@ -348,7 +350,7 @@ def _watch_passage(plan: Plan, evidence: Mapping[str, _Evidence], test: PointTes
         behind = evidence[test.beyond]
         if port in behind.ports("wire", *frame):
             return "mismatch", f"the gateway forwarded it to {test.beyond}"
-        lossless = behind.wire_lossless and behind.wire_alive
+        lossless = behind.wire_lossless and test.beyond_address in behind.open_eyes
     if not found.watched:
         return "unknown", f"{test.host} could not be watched: {found.trouble}"
     if port not in found.ports("wire", *frame):

@@ -17,7 +17,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
-from kakoi.compile.network import endpoint_address, topology_of
+from kakoi.compile.network import endpoint_address
+from kakoi.compile.placement import Pair, Placement
 from kakoi.compile.truth import Cell
 from kakoi.policy import Policy
 from kakoi.policy.model import Family
@@ -32,6 +33,10 @@ LIFETIME_SECONDS = 1800
 """After this a forgotten listening process ends by itself."""
 CONTROLS_PER_FAMILY = 4
 ALL_PORTS = ((1, 65535),)
+BEACON_POINT = 19
+"""Frames of this point try nothing: they are laid before every host so that its eyes are known to be open."""
+BEACON_PORT = 9
+"""UDP discard (RFC 863)."""
 _FAMILIES: tuple[Family, ...] = ("ipv4", "ipv6")
 
 
@@ -54,6 +59,8 @@ class PointTest(NamedTuple):
     role: Role
     beyond: str | None
     """Who must not see the frame: the next machine on the way. None at the last one, whose own input filter decides."""
+    beyond_address: str
+    """Its address on the wire between the two."""
     injector: str | None
     """Who lays the frame on the wire; None where nobody can, or where the source's own traffic is watched."""
 
@@ -138,7 +145,8 @@ def plan_probe(policy: Policy, cells: Sequence[Cell], vantage: Collection[str], 
 class _Planner:
     def __init__(self, policy: Policy, cells: Sequence[Cell], vantage: frozenset[str], scope: Scope) -> None:
         self._policy, self._vantage, self._scope = policy, vantage, scope
-        self._topology = topology_of(policy)
+        self._placement = Placement(policy)
+        self._topology = self._placement.topology
         self._known: dict[tuple[str, str, Family], str] = {}
         self._questions = tuple(
             Question(cell, self._address(cell.source, cell.destination, cell.family), self._address(cell.destination, cell.source, cell.family))
@@ -192,21 +200,43 @@ class _Planner:
             hops = self._topology.path(cell.source, cell.destination)
             way = (cell.source, *(hop.gateway for hop in hops), cell.destination)
             zones = (*(hop.in_zone for hop in hops), self._topology.facing_zone(cell.destination, cell.source))
-            if self._managed(cell.source) and cell.expected == "blocked":  # without a route nothing would leave anyway
-                yield PointTest(question, 0, cell.source, "output", None, None)
-            for point, host in enumerate(way[1:], 1):
-                if not self._managed(host):
+            for point, host in enumerate(way):
+                role: Role = "output" if point == 0 else "input" if point == len(way) - 1 else "forward"
+                if not self._managed(host) or self._lets_zone_pass(cell, role):
+                    continue
+                if role == "output":
+                    if cell.expected == "blocked":  # without a route nothing would leave anyway
+                        yield PointTest(question, 0, host, role, None, "", None)
                     continue
                 injector = self._injector(way[point - 1], host, zones[point - 1])
-                last = point == len(way) - 1
-                yield PointTest(
-                    question, point, host, "input" if last else "forward", None if last else way[point + 1], injector
-                )
+                if role == "input":
+                    yield PointTest(question, point, host, role, None, "", injector)
+                else:
+                    behind = self._address_in(way[point + 1], zones[point], cell.family)
+                    yield PointTest(question, point, host, role, way[point + 1], behind, injector)
+
+    def _lets_zone_pass(self, cell: Cell, role: Role) -> bool:
+        """Whether a flow of a whole zone lets the cell pass at this place, because a gateway's leg stands in the zone.
+
+        A gateway belongs to no zone, and where it is an end itself that is enforced by name. Every other machine
+        knows it by its address alone, and that address is one of the zone's.
+        """
+        sources, targets = set(self._placement.ends(cell.source)), set(self._placement.ends(cell.destination))
+        if role != "output":
+            sources.add(self._topology.facing_zone(cell.source, cell.destination))
+        if role != "input":
+            targets.add(self._topology.facing_zone(cell.destination, cell.source))
+        return any(
+            grant.protocol == cell.protocol and cell.port is not None and grant.first <= cell.port <= grant.last
+            for source in sources
+            for target in targets
+            for grant in self._placement.grants.get(Pair(source, target), ())
+        )
 
     def _injector(self, before: str, host: str, zone: str) -> str | None:
         """The machine before this one on the way, or else any other on the same wire."""
         there = (other.id for other in self._policy.hosts.values() if zone in other.interfaces and other.id != host)
-        return next((candidate for candidate in (before, *there) if candidate in self._vantage), None)
+        return next((name for name in (before, *there) if name in self._vantage and name != host), None)
 
     def _point_frames(self, injector: str, points: Iterable[PointTest]) -> list[dict[str, Any]]:
         frames: dict[str, list[list[Any]]] = defaultdict(list)
@@ -217,7 +247,19 @@ class _Planner:
                 frames[via].append(
                     [test.point, cell.protocol, test.question.source_address, test.question.address, cell.port]
                 )
+        for source, address in self._beacons(injector):
+            frames[address] += [[BEACON_POINT, "udp", source, address, BEACON_PORT]] * 3
         return [{"kind": "point", "via": via, "frames": laid} for via, laid in frames.items()]
+
+    def _beacons(self, injector: str) -> Iterator[tuple[str, str]]:
+        """The injector's own address and that of each host on its wires whose eyes it opens."""
+        for host in self._policy.hosts.values():
+            for zone in host.interfaces if host.id in self._vantage else ():
+                if self._injector("", host.id, zone) == injector:
+                    for family in _FAMILIES:
+                        source, address = (self._address_in(name, zone, family) for name in (injector, host.id))
+                        if source and address:
+                            yield source, address
 
     def _zone_before(self, test: PointTest) -> str:
         cell = test.question.cell
@@ -315,7 +357,7 @@ class _Planner:
                 yield self._client(cell.source, store, question, via, allowed=True)
                 return
         zone = self._policy.zone_of(store)
-        neighbour = self._injector(store, store, zone)
+        neighbour = self._injector("", store, zone)
         question_from = next(
             (
                 q
