@@ -7,6 +7,7 @@ that carries the lab (net.core.devconf_inherit_init_net).
 import os
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from hashlib import sha256
 from pathlib import Path
 
 from kakoi.compile.network import HostNetwork
@@ -54,14 +55,11 @@ def attach(lab: Lab, networks: Mapping[str, HostNetwork], host: str, *, forwardi
     network, namespace, zones = networks[host], lab.namespace(host), _zones(networks)
     run("ip", "netns", "add", namespace)
     set_kernel(namespace, _host_settings(forwarding=forwarding))
-    ports = [
-        line
-        for port, interface in zip(_ports(networks, host), network.interfaces, strict=True)
-        for line in (
-            f"link add {port} type veth peer name {interface.device} netns {namespace}",
-            f"link set {port} alias {host}/{interface.zone} master br{zones.index(interface.zone)} up",
-        )
-    ]
+    ports = []
+    for port, leg in zip(_ports(networks, host), network.interfaces, strict=True):
+        card = f"{leg.device} address {hardware_address(host, leg.zone)}"
+        ports.append(f"link add {port} type veth peer name {card} netns {namespace}")
+        ports.append(f"link set {port} alias {host}/{leg.zone} master br{zones.index(leg.zone)} up")
     _batch(lab.fabric, ports)
     _batch(namespace, host_commands(network))
 
@@ -85,6 +83,14 @@ def host_commands(network: HostNetwork) -> list[str]:
         ]
     lines += [f"route add {route.destination} via {route.via}" for route in network.routes]
     return lines
+
+
+def hardware_address(host: str, zone: str) -> str:
+    """The Ethernet address of a host's leg: always the same, as a card's is, so that neighbours' caches stay right.
+
+    A locally administered unicast address (IEEE 802, second bit of the first octet) out of a hash of the names.
+    """
+    return ":".join(f"{octet:02x}" for octet in (0x02, *sha256(f"{host}/{zone}".encode()).digest()[:5]))
 
 
 def existing(lab: Lab) -> list[str]:

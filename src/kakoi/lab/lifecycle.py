@@ -210,10 +210,11 @@ def _mend(lab: Lab, podman: Podman, networks: Mapping[str, HostNetwork], progres
             f"kakoi lab down --name {lab.name}, then up again",
         )
     stopped = [host for host, process_id in process_ids.items() if process_id == 0]
+    booting = [host for host, process_id in process_ids.items() if not machines.is_up(process_id)]
     with progress("起動 / Waiting until every machine runs") as step:
         machines.start(lab, podman, stopped)
-        machines.wait_until_running(lab, podman, networks, step)
-    return bool(stopped)
+        machines.wait_until_running(lab, podman, booting, step)
+    return bool(booting)
 
 
 def _images_and_pools(policy: Policy, podman: Podman, step: Teller) -> tuple[dict[str, str], dict[str, Pool]]:

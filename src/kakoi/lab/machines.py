@@ -128,6 +128,11 @@ def machine_state(process_id: int) -> str:
     return output.strip() or "booting"
 
 
+def is_up(process_id: int) -> bool:
+    """Whether a machine has finished booting. A unit that failed later is for ``status`` to show."""
+    return machine_state(process_id) in {"running", "degraded"}
+
+
 def failed_units(process_id: int) -> tuple[str, ...]:
     """Units that systemd could not start or that ended badly."""
     listed = ("systemctl", "list-units", "--failed", "--plain", "--no-legend")

@@ -8,11 +8,11 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed, wait
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from kakoi.errors import KakoiError
 
@@ -27,6 +27,7 @@ class Teller(Protocol):
 type Progress = Callable[[str], AbstractContextManager[Teller]]
 """Opens a step with a title (Japanese and English); ``kakoi.cli.progress.step`` with a console is one."""
 
+_ROUND_SECONDS, _GRACE_SECONDS = 0.1, 3.0
 _running: set[subprocess.Popen[str]] = set()
 _running_lock = threading.Lock()
 
@@ -122,15 +123,21 @@ def in_parallel[Key, Result](
                 done(futures[future])
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
-            _end_running()
+            _end_running(futures)
             raise
     return {key: results[key] for key in work}
 
 
-def _end_running() -> None:
-    with _running_lock:
-        for process in _running:
-            process.terminate()
+def _end_running(futures: Collection[Future[Any]]) -> None:
+    """End every program until no piece of work goes on; a piece may start its next one in between."""
+    started = time.monotonic()
+    while wait(futures, timeout=_ROUND_SECONDS).not_done:
+        with _running_lock:
+            for process in _running:
+                if time.monotonic() - started < _GRACE_SECONDS:
+                    process.terminate()
+                else:
+                    process.kill()
 
 
 @contextmanager
