@@ -605,7 +605,7 @@ def connect(order: dict[str, Any]) -> dict[str, Any]:
         "link_errors": link_errors,
         "names": names.collect(),
         "rounds": rounds,
-        "seconds": round(time.monotonic() - begun, 3),
+        "milliseconds": round((time.monotonic() - begun) * 1000),
     }
 
 
@@ -1464,7 +1464,7 @@ class _Assault:
             "flow_error": self._flow_error,
             "answers": sorted([list(answer) for answer in self._answers]),
             "dropped": _dropped_on(self._device) - dropped,
-            "seconds": round(time.monotonic() - begun, 3),
+            "milliseconds": round((time.monotonic() - begun) * 1000),
         }
 
     def _alive(self) -> bool:
@@ -1569,7 +1569,7 @@ def attack(order: dict[str, Any]) -> dict[str, Any]:
             answers.append(_Assault(assault).run())
         except (OSError, KeyError, ValueError, subprocess.SubprocessError) as error:
             answers.append({**assault, "error": f"cannot attack: {error}"})
-    return {"assaults": answers, "seconds": round(time.monotonic() - begun, 3)}
+    return {"assaults": answers, "milliseconds": round((time.monotonic() - begun) * 1000)}
 
 
 # -------------------------------------------------------------------------------------------------- main
