@@ -49,6 +49,8 @@ class Finding:
     severity: Severity = "error"
     at_key: bool = False
     """True: the key itself is meant, not what stands behind it."""
+    rule: str = ""
+    """Name of the domain rule that found it; empty for faults of form."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,8 @@ class Problem:
     """What was found and what is wrong with it."""
     remedy: Bilingual
     """What to write instead."""
+    rule: str = ""
+    """Name of the domain rule that is broken; empty for faults of form."""
 
     def __str__(self) -> str:
         return f"{self.file}:{self.line}:{self.column}: {self.message}\n  -> {self.remedy}"

@@ -63,8 +63,8 @@ class Located:
         while path:
             if path in self.values:
                 return self.values[path]
-            path = path[:-1]
-            if path in self.keys:
+            step, path = path[-1], path[:-1]
+            if isinstance(step, str) and path in self.keys:
                 return self.keys[path]
         return START
 

@@ -124,7 +124,7 @@ def known_hosts(scope: Scope) -> Iterator[Finding]:
     policy = scope.policy
     named: list[tuple[Path, str]] = []
     administration = policy.enclave.administration
-    if "enclave" not in scope.unread:
+    if "enclave" not in scope.broken:
         named += [
             (("enclave", "administration", key), getattr(administration, key))
             for key in ("controller", "package_mirror", "time_server")

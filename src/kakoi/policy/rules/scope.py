@@ -29,6 +29,8 @@ class Scope:
     """Section -> identifiers that were written, also of entries that were refused."""
     unread: frozenset[str] = frozenset()
     """Sections of which it is not known what they declare."""
+    broken: frozenset[str] = frozenset()
+    """Sections with something left out."""
 
     @cached_property
     def _expansions(self) -> dict[tuple[tuple[str, ...], bool], frozenset[str]]:
