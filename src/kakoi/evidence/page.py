@@ -1,0 +1,220 @@
+"""The page for people: one self-contained HTML file, Japanese first, English beside, printable on A4."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Literal
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from kakoi.errors import ExitStatus
+from kakoi.evidence.folder import RunFacts
+from kakoi.evidence.zone_map import zone_map_svg
+from kakoi.observe import HostObservations
+from kakoi.policy import Policy
+from kakoi.policy.sets import internet_facing, my_number_stores
+from kakoi.probe.judge import AttackVerdict, Judgement
+
+type View = Literal["cells", "points", "attacks", "names"]
+
+_JAPAN = timezone(timedelta(hours=9), "JST")
+_REIWA_BEFORE = 2018
+_ROWS_SHOWN = 200
+
+
+@dataclass(frozen=True)
+class Tile:
+    """One view in numbers."""
+
+    title: str
+    title_en: str
+    what: str
+    held: int
+    mismatch: int
+    unknown: int
+    no_vantage: int
+
+
+@dataclass(frozen=True)
+class Square:
+    """What one zone may open to another, and what was seen."""
+
+    services: tuple[str, ...]
+    held: int
+    mismatch: int
+    unknown: int
+
+
+@dataclass(frozen=True)
+class HostRow:
+    """One host as it was found."""
+
+    id: str
+    name: str
+    managed: bool
+    observed: bool
+    firewall: str
+    ruleset_sha256: str
+
+
+@dataclass(frozen=True)
+class AttackRow:
+    """Every port of one store, from one attacker, over every way and both families."""
+
+    attacker: str
+    store: str
+    frames: int
+    at_door: int
+    reached: str
+    verdict: str
+    reasons: tuple[str, ...]
+
+
+_VIEWS: Mapping[View, tuple[str, str, str]] = {
+    "cells": ("疎通表", "connections", "許可通信は通じ、ほかは通じない"),
+    "points": ("検査点", "enforcement points", "各ゲートウェイ・各ホストの規則が、単独でも遮断する"),
+    "attacks": ("全ポート攻撃", "every port", "侵害されたホストから保管先の全ポートへ送り、届いたものを数える"),
+    "names": ("名前", "names", "名前が正しいアドレスを指す"),
+}
+
+
+def page(policy: Policy, facts: RunFacts, judgement: Judgement, observed: Mapping[str, HostObservations]) -> str:
+    """Render a run as one HTML document."""
+    environment = Environment(
+        loader=PackageLoader("kakoi.evidence"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )  # fmt: skip
+    return environment.get_template("index.html.j2").render(
+        policy=policy,
+        facts=facts,
+        status=judgement.exit_status,
+        held=judgement.exit_status is ExitStatus.HELD,
+        failed=judgement.exit_status is ExitStatus.FAILED,
+        when=japanese_time(facts.finished),
+        when_utc=facts.finished.astimezone(UTC).isoformat(timespec="seconds"),
+        zone_map=Markup(zone_map_svg(policy)),  # noqa: S704 - our own drawing, which escapes every name in it
+        tiles=tiles(judgement),
+        zones=list(policy.zones.values()),
+        squares=squares(policy, judgement),
+        attacks=attack_rows(judgement),
+        facing=internet_facing(policy),
+        stores=my_number_stores(policy),
+        mismatches=_mismatches(judgement),
+        unknowns=_unknowns(judgement),
+        rows_shown=_ROWS_SHOWN,
+        hosts=_host_rows(policy, observed),
+    )
+
+
+def japanese_time(moment: datetime) -> str:
+    """A moment in Japan's time and era (令和 began in 2019)."""
+    local = moment.astimezone(_JAPAN)
+    return f"令和{local.year - _REIWA_BEFORE}年{local.month}月{local.day}日 {local:%H時%M分}"
+
+
+def tiles(judgement: Judgement) -> list[Tile]:
+    """The four views in numbers."""
+    return [Tile(*_VIEWS[view], *judgement.count(view)) for view in _VIEWS]
+
+
+def squares(policy: Policy, judgement: Judgement) -> Mapping[tuple[str, str], Square]:
+    """Zone pair -> allowed services and the verdicts of every cell between their hosts."""
+    verdicts: dict[tuple[str, str], Counter[str]] = {}
+    services: dict[tuple[str, str], dict[str, None]] = {}
+    for entry in judgement.cells:
+        cell = entry.question.cell
+        for source in policy.hosts[cell.source].interfaces:
+            for destination in policy.hosts[cell.destination].interfaces:
+                if "gateway" in (policy.hosts[cell.source].kind, policy.hosts[cell.destination].kind):
+                    continue
+                pair = (source, destination)
+                verdicts.setdefault(pair, Counter())[entry.verdict] += 1
+                if cell.flow is not None:
+                    services.setdefault(pair, {}).setdefault(cell.service)
+    return {
+        pair: Square(tuple(services.get(pair, ())), count["held"], count["mismatch"], count["unknown"])
+        for pair, count in verdicts.items()
+    }
+
+
+def attack_rows(judgement: Judgement) -> list[AttackRow]:
+    """One row for each attacker and store."""
+    found: dict[tuple[str, str], list[AttackVerdict]] = {}
+    for entry in judgement.attacks:
+        if entry.assault.kind != "client":
+            found.setdefault((entry.assault.attacker, entry.assault.store), []).append(entry)
+    return [
+        AttackRow(
+            attacker=attacker,
+            store=store,
+            frames=sum(entry.frames for entry in entries if entry.assault.kind == "attack"),
+            at_door=sum(entry.frames for entry in entries if entry.assault.kind == "door"),
+            reached=", ".join(_span(*span) for entry in entries for span in entry.reached),
+            verdict=_worst(entries),
+            reasons=tuple(dict.fromkeys(entry.reason for entry in entries if entry.reason)),
+        )
+        for (attacker, store), entries in found.items()
+    ]
+
+
+def _span(protocol: str, first: int, last: int) -> str:
+    return f"{protocol}/{first}" if first == last else f"{protocol}/{first}-{last}"
+
+
+def _worst(entries: list[AttackVerdict]) -> str:
+    verdicts = {entry.verdict for entry in entries}
+    return next(verdict for verdict in ("mismatch", "unknown", "held") if verdict in verdicts)
+
+
+def _mismatches(judgement: Judgement) -> list[str]:
+    said = [
+        f"{entry.question.cell.source} → {entry.question.cell.destination} {_port(entry.question.cell.protocol, entry.question.cell.port)}"
+        f" ({entry.question.cell.family}): {entry.question.cell.expected} → {entry.seen}"
+        f" [{entry.question.cell.flow or '許可通信なし / no flow'}] {entry.reason}"
+        for entry in judgement.cells
+        if entry.verdict == "mismatch"
+    ]
+    said += [
+        f"{entry.test.host} ({entry.test.role}): {entry.test.question.cell.source} → {entry.test.question.cell.destination}"
+        f" {_port(entry.test.question.cell.protocol, entry.test.question.cell.port)} ({entry.test.question.cell.family}) {entry.reason}"
+        for entry in judgement.points
+        if entry.verdict == "mismatch"
+    ]
+    said += [
+        f"{entry.question.source}: {entry.question.name}: {entry.reason}"
+        for entry in judgement.names
+        if entry.verdict == "mismatch"
+    ]
+    return said
+
+
+def _port(protocol: str, port: int | None) -> str:
+    return protocol if port is None else f"{protocol}/{port}"
+
+
+def _unknowns(judgement: Judgement) -> list[tuple[str, int]]:
+    counted: Counter[str] = Counter()
+    for view in _VIEWS:
+        counted.update(entry.reason for entry in getattr(judgement, view) if entry.verdict == "unknown")
+    return counted.most_common()
+
+
+def _host_rows(policy: Policy, observed: Mapping[str, HostObservations]) -> list[HostRow]:
+    rows = []
+    for host in policy.hosts.values():
+        seen = observed.get(host.id)
+        ruleset = seen.named("ruleset_text") if seen else None
+        unit = seen.named("firewall_unit") if seen else None
+        state = dict(line.partition("=")[::2] for line in unit.stdout.splitlines()) if unit else {}
+        rows.append(
+            HostRow(
+                id=host.id,
+                name=host.name,
+                managed=host.managed == "ansible",
+                observed=seen is not None,
+                firewall=f"{state.get('ActiveState', '?')} / {state.get('UnitFileState', '?')}" if state else "",
+                ruleset_sha256=ruleset.stdout_sha256 if ruleset and ruleset.exit_status == 0 else "",
+            )
+        )
+    return rows

@@ -1,0 +1,57 @@
+"""The page says what was found, and never more."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from kakoi.evidence.folder import RunFacts
+from kakoi.evidence.page import japanese_time, page, squares
+from kakoi.policy import Policy
+from kakoi.probe.judge import Judgement
+
+HELD, FAILED, UNKNOWN = "尋ねたすべてが守られている", "守られていないものがある", "確かめられなかったものがある"
+
+
+@pytest.mark.parametrize(
+    ("run", "banner"), [("held", HELD), ("leaking", FAILED), ("silent", UNKNOWN)], ids=["held", "leaking", "silent"]
+)
+def test_the_banner_follows_the_verdict(
+    policy: Policy, facts: RunFacts, run: str, banner: str, request: pytest.FixtureRequest
+) -> None:
+    """Held, failed and unknown each have their own banner, and only one of them is shown."""
+    text = page(policy, facts, request.getfixturevalue(run), {})
+    assert [said for said in (HELD, FAILED, UNKNOWN) if said in text] == [banner]
+
+
+def test_a_mismatch_is_named_with_its_pair(policy: Policy, facts: RunFacts, leaking: Judgement) -> None:
+    """The pair that leaked stands on the page with what was expected and what was seen."""
+    cell = next(entry.question.cell for entry in leaking.cells if entry.verdict == "mismatch")
+    text = page(policy, facts, leaking, {})
+    assert f"{cell.source} → {cell.destination}" in text
+    assert "blocked → open" in text
+
+
+def test_a_host_that_was_not_read_back_is_marked(policy: Policy, facts: RunFacts, held: Judgement) -> None:
+    """A managed host without observations is 未確認 on the page, not left out."""
+    assert page(policy, facts, held, {}).count("? 未確認 not reached") == 17
+
+
+def test_the_page_needs_no_other_file_to_be_shown(policy: Policy, facts: RunFacts, held: Judgement) -> None:
+    """No script, no style sheet, no picture from elsewhere: it opens from a USB stick."""
+    text = page(policy, facts, held, {})
+    assert not any(mark in text for mark in ("<script", "<link", "src=", "@import", "url("))
+
+
+def test_every_zone_pair_with_hosts_is_counted(policy: Policy, held: Judgement) -> None:
+    """The matrix accounts for every cell between hosts that are no gateways."""
+    counted = sum(square.held for square in squares(policy, held).values())
+    gateways = {gateway.id for gateway in policy.gateways()}
+    between_hosts = [
+        entry for entry in held.cells if not gateways & {entry.question.cell.source, entry.question.cell.destination}
+    ]
+    assert counted == len(between_hosts)
+
+
+def test_times_are_japanese() -> None:
+    """23 November 2026, 01:02 UTC is the morning of 令和8年 in Japan."""
+    assert japanese_time(datetime(2026, 11, 23, 1, 2, tzinfo=UTC)) == "令和8年11月23日 10時02分"
