@@ -60,6 +60,11 @@ class RunFacts:
         """Name of the run's folder: its start in UTC, to the second."""
         return self.started.strftime("%Y%m%dT%H%M%SZ")
 
+    @property
+    def unread(self) -> tuple[str, ...]:
+        """Hosts that were expected and not read back: a run with any of them has not found everything out."""
+        return tuple(host for host in self.hosts_expected if host not in self.hosts_observed)
+
     def document(self) -> dict[str, Any]:
         """As ``run.json`` holds it."""
         return {

@@ -72,6 +72,7 @@ class AttackRow:
     reasons: tuple[str, ...]
 
 
+_MODELS = {"alpha": "αモデル", "alpha_prime": "α′モデル", "beta": "βモデル", "beta_prime": "β′モデル"}
 _VIEWS: Mapping[View, tuple[str, str, str]] = {
     "cells": ("疎通表", "connections", "許可通信は通じ、ほかは通じない"),
     "points": ("検査点", "enforcement points", "各ゲートウェイ・各ホストの規則が、単独でも遮断する"),
@@ -88,8 +89,8 @@ def page(policy: Policy, facts: RunFacts, judgement: Judgement, observed: Mappin
     return environment.get_template("index.html.j2").render(
         policy=policy,
         facts=facts,
-        status=judgement.exit_status,
-        held=judgement.exit_status is ExitStatus.HELD,
+        model=_MODELS[policy.enclave.model],
+        held=judgement.exit_status is ExitStatus.HELD and not facts.unread,
         failed=judgement.exit_status is ExitStatus.FAILED,
         when=japanese_time(facts.finished),
         when_utc=facts.finished.astimezone(UTC).isoformat(timespec="seconds"),

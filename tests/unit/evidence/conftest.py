@@ -9,6 +9,7 @@ import pytest
 from kakoi.compile.truth import truth_table
 from kakoi.evidence.folder import RunFacts
 from kakoi.policy import Policy, load_policy
+from kakoi.policy.sets import managed_hosts
 from kakoi.probe.judge import AttackVerdict, CellVerdict, Judgement, NameVerdict, PointVerdict, judge
 from kakoi.probe.plan import Plan, plan_probe
 
@@ -61,6 +62,6 @@ def facts(policy: Policy) -> RunFacts:
         finished=datetime(2026, 11, 23, 1, 2, tzinfo=UTC),
         place="lab kakoi",
         policy_sha256="0" * 64,
-        hosts_expected=tuple(policy.hosts),
-        hosts_observed=(),
+        hosts_expected=managed_hosts(policy),
+        hosts_observed=managed_hosts(policy),
     )
