@@ -8,7 +8,7 @@ Layout of ``<evidence>/<run>/``::
     policy/*.yml          the policy as it was written
     compiled/             what was put on the hosts, with its manifest
     observed/<host>.json  what each host really ran, command by command
-    probe/                what each host answered, as it answered
+    probe/                what each host was asked and answered, as it answered
     SHA256SUMS            for ``sha256sum --check``: every other file
 
 Everything is written into a sibling folder that takes its name only when it is complete.
@@ -27,7 +27,8 @@ from typing import Any
 
 from kakoi.canonical import canonical_json, sha256_of
 from kakoi.errors import InputError
-from kakoi.probe.judge import Count, Judgement
+from kakoi.probe.judge import Judgement
+from kakoi.probe.report import as_json
 
 SUMS = "SHA256SUMS"
 _TOOLS = ("kakoi", "ansible-core", "pydantic", "pyyaml")
@@ -78,74 +79,6 @@ class RunFacts:
         }
 
 
-def verdict_document(judgement: Judgement) -> dict[str, Any]:
-    """Everything that was judged, one row for each question, without any time of day."""
-    return {
-        "exit_status": int(judgement.exit_status),
-        "counts": {view: _count(judgement.count(view)) for view in ("cells", "points", "attacks", "names")},
-        "silent_hosts": dict(judgement.silent_hosts),
-        "cells": [
-            {
-                "source": entry.question.cell.source,
-                "destination": entry.question.cell.destination,
-                "address": entry.question.address,
-                "family": entry.question.cell.family,
-                "protocol": entry.question.cell.protocol,
-                "port": entry.question.cell.port,
-                "flow": entry.question.cell.flow,
-                "expected": entry.question.cell.expected,
-                "seen": entry.seen,
-                "verdict": entry.verdict,
-                "reason": entry.reason,
-            }
-            for entry in judgement.cells
-        ],
-        "points": [
-            {
-                "source": entry.test.question.cell.source,
-                "destination": entry.test.question.cell.destination,
-                "family": entry.test.question.cell.family,
-                "protocol": entry.test.question.cell.protocol,
-                "port": entry.test.question.cell.port,
-                "host": entry.test.host,
-                "role": entry.test.role,
-                "verdict": entry.verdict,
-                "reason": entry.reason,
-            }
-            for entry in judgement.points
-        ],
-        "attacks": [
-            {
-                "attacker": entry.assault.attacker,
-                "kind": entry.assault.kind,
-                "store": entry.assault.store,
-                "address": entry.assault.address,
-                "via": entry.assault.via,
-                "family": entry.assault.family,
-                "frames": entry.frames,
-                "reached": [list(span) for span in entry.reached],
-                "verdict": entry.verdict,
-                "reason": entry.reason,
-            }
-            for entry in judgement.attacks
-        ],
-        "names": [
-            {
-                "source": entry.question.source,
-                "name": entry.question.name,
-                "addresses": list(entry.addresses),
-                "verdict": entry.verdict,
-                "reason": entry.reason,
-            }
-            for entry in judgement.names
-        ],
-    }
-
-
-def _count(count: Count) -> dict[str, int]:
-    return count._asdict()
-
-
 def write_evidence(evidence: Path, facts: RunFacts, sources: Sources, judgement: Judgement, page: str) -> Path:
     """Write one run's folder and point ``<evidence>/latest`` at it; returns the folder.
 
@@ -163,7 +96,7 @@ def write_evidence(evidence: Path, facts: RunFacts, sources: Sources, judgement:
     for file in sorted(sources.policy.glob("*.yml")):
         shutil.copy(file, fresh / "policy")
     (fresh / "run.json").write_text(canonical_json(facts.document()), encoding="utf-8")
-    (fresh / "verdict.json").write_text(canonical_json(verdict_document(judgement)), encoding="utf-8")
+    (fresh / "verdict.json").write_text(canonical_json(as_json(judgement)), encoding="utf-8")
     (fresh / "index.html").write_text(page, encoding="utf-8")
     sums = [f"{digest}  {name}" for name, digest in digests(fresh).items()]
     (fresh / SUMS).write_text("\n".join(sums) + "\n", encoding="utf-8")

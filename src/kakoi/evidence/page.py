@@ -4,7 +4,6 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone
-from typing import Literal
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
@@ -16,8 +15,7 @@ from kakoi.observe import HostObservations
 from kakoi.policy import Policy
 from kakoi.policy.sets import internet_facing, my_number_stores
 from kakoi.probe.judge import AttackVerdict, Judgement
-
-type View = Literal["cells", "points", "attacks", "names"]
+from kakoi.probe.report import GATEWAYS, VIEWS, Tally, View, describe, findings, place, zone_tallies
 
 _JAPAN = timezone(timedelta(hours=9), "JST")
 _REIWA_BEFORE = 2018
@@ -42,9 +40,7 @@ class Square:
     """What one zone may open to another, and what was seen."""
 
     services: tuple[str, ...]
-    held: int
-    mismatch: int
-    unknown: int
+    tally: Tally
 
 
 @dataclass(frozen=True)
@@ -73,11 +69,11 @@ class AttackRow:
 
 
 _MODELS = {"alpha": "αモデル", "alpha_prime": "α′モデル", "beta": "βモデル", "beta_prime": "β′モデル"}
-_VIEWS: Mapping[View, tuple[str, str, str]] = {
-    "cells": ("疎通表", "connections", "許可通信は通じ、ほかは通じない"),
-    "points": ("検査点", "enforcement points", "各ゲートウェイ・各ホストの規則が、単独でも遮断する"),
-    "attacks": ("全ポート攻撃", "every port", "侵害されたホストから保管先の全ポートへ送り、届いたものを数える"),
-    "names": ("名前", "names", "名前が正しいアドレスを指す"),
+_ASKED: Mapping[View, str] = {
+    "cells": "許可通信は通じ、ほかは通じない",
+    "points": "各ゲートウェイ・各ホストの規則が、単独でも遮断する",
+    "attacks": "侵害されたホストから保管先の全ポートへ送り、届いたものを数える",
+    "names": "名前が正しいアドレスを指す",
 }
 
 
@@ -96,12 +92,12 @@ def page(policy: Policy, facts: RunFacts, judgement: Judgement, observed: Mappin
         when_utc=facts.finished.astimezone(UTC).isoformat(timespec="seconds"),
         zone_map=Markup(zone_map_svg(policy)),  # noqa: S704 - our own drawing, which escapes every name in it
         tiles=tiles(judgement),
-        zones=list(policy.zones.values()),
+        places=[(zone.id, zone.name) for zone in policy.zones.values()] + [(GATEWAYS, "ゲートウェイ")],
         squares=squares(policy, judgement),
         attacks=attack_rows(judgement),
         facing=internet_facing(policy),
         stores=my_number_stores(policy),
-        mismatches=_mismatches(judgement),
+        mismatches=[describe(policy, finding) for finding in findings(judgement, "mismatch")],
         unknowns=_unknowns(judgement),
         rows_shown=_ROWS_SHOWN,
         hosts=_host_rows(policy, observed),
@@ -116,26 +112,19 @@ def japanese_time(moment: datetime) -> str:
 
 def tiles(judgement: Judgement) -> list[Tile]:
     """The four views in numbers."""
-    return [Tile(*_VIEWS[view], *judgement.count(view)) for view in _VIEWS]
+    return [Tile(*VIEWS[view], asked, *judgement.count(view)) for view, asked in _ASKED.items()]
 
 
 def squares(policy: Policy, judgement: Judgement) -> Mapping[tuple[str, str], Square]:
-    """Zone pair -> allowed services and the verdicts of every cell between their hosts."""
-    verdicts: dict[tuple[str, str], Counter[str]] = {}
+    """Zone pair -> allowed services and the verdicts of every cell between their hosts; gateways are a place of their own."""
     services: dict[tuple[str, str], dict[str, None]] = {}
     for entry in judgement.cells:
         cell = entry.question.cell
-        for source in policy.hosts[cell.source].interfaces:
-            for destination in policy.hosts[cell.destination].interfaces:
-                if "gateway" in (policy.hosts[cell.source].kind, policy.hosts[cell.destination].kind):
-                    continue
-                pair = (source, destination)
-                verdicts.setdefault(pair, Counter())[entry.verdict] += 1
-                if cell.flow is not None:
-                    services.setdefault(pair, {}).setdefault(cell.service)
+        if cell.flow is not None:
+            pair = place(policy, cell.source), place(policy, cell.destination)
+            services.setdefault(pair, {}).setdefault(cell.service)
     return {
-        pair: Square(tuple(services.get(pair, ())), count["held"], count["mismatch"], count["unknown"])
-        for pair, count in verdicts.items()
+        pair: Square(tuple(services.get(pair, ())), tally) for pair, tally in zone_tallies(policy, judgement).items()
     }
 
 
@@ -168,35 +157,9 @@ def _worst(entries: list[AttackVerdict]) -> str:
     return next(verdict for verdict in ("mismatch", "unknown", "held") if verdict in verdicts)
 
 
-def _mismatches(judgement: Judgement) -> list[str]:
-    said = [
-        f"{entry.question.cell.source} → {entry.question.cell.destination} {_port(entry.question.cell.protocol, entry.question.cell.port)}"
-        f" ({entry.question.cell.family}): {entry.question.cell.expected} → {entry.seen}"
-        f" [{entry.question.cell.flow or '許可通信なし / no flow'}] {entry.reason}"
-        for entry in judgement.cells
-        if entry.verdict == "mismatch"
-    ]
-    said += [
-        f"{entry.test.host} ({entry.test.role}): {entry.test.question.cell.source} → {entry.test.question.cell.destination}"
-        f" {_port(entry.test.question.cell.protocol, entry.test.question.cell.port)} ({entry.test.question.cell.family}) {entry.reason}"
-        for entry in judgement.points
-        if entry.verdict == "mismatch"
-    ]
-    said += [
-        f"{entry.question.source}: {entry.question.name}: {entry.reason}"
-        for entry in judgement.names
-        if entry.verdict == "mismatch"
-    ]
-    return said
-
-
-def _port(protocol: str, port: int | None) -> str:
-    return protocol if port is None else f"{protocol}/{port}"
-
-
 def _unknowns(judgement: Judgement) -> list[tuple[str, int]]:
     counted: Counter[str] = Counter()
-    for view in _VIEWS:
+    for view in VIEWS:
         counted.update(entry.reason for entry in getattr(judgement, view) if entry.verdict == "unknown")
     return counted.most_common()
 

@@ -16,6 +16,7 @@ VIEWS: Mapping[View, tuple[str, str]] = {
     "names": ("名前", "names"),
 }
 """What each view is called."""
+GATEWAYS = "gateways"
 _OUTCOMES = {
     "open": ("開通", "open"),
     "blocked": ("遮断", "blocked"),
@@ -137,21 +138,22 @@ def _describe_name(finding: NameVerdict) -> Sentence:
 
 
 def zone_tallies(policy: Policy, judgement: Judgement) -> Mapping[tuple[str, str], Tally]:
-    """Verdicts on connections by zone pair; a gateway counts as a zone of its own name's kind, ``gateways``."""
+    """Verdicts on connections by zone pair; see ``place``."""
     counts: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
     for finding in judgement.cells:
         cell = finding.question.cell
-        counts[_place(policy, cell.source), _place(policy, cell.destination)][finding.verdict] += 1
+        counts[place(policy, cell.source), place(policy, cell.destination)][finding.verdict] += 1
     return {pair: Tally(found["held"], found["mismatch"], found["unknown"]) for pair, found in counts.items()}
 
 
 def places(policy: Policy) -> tuple[str, ...]:
     """Rows and columns of the matrix."""
-    return (*policy.zones, "gateways")
+    return (*policy.zones, GATEWAYS)
 
 
-def _place(policy: Policy, host: str) -> str:
-    return "gateways" if policy.hosts[host].kind == "gateway" else policy.zone_of(host)
+def place(policy: Policy, host: str) -> str:
+    """Zone of a host; the gateways, which stand in several, are a place of their own."""
+    return GATEWAYS if policy.hosts[host].kind == "gateway" else policy.zone_of(host)
 
 
 def findings(

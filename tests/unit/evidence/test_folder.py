@@ -6,8 +6,9 @@ import pytest
 
 from kakoi.canonical import canonical_json
 from kakoi.errors import InputError
-from kakoi.evidence.folder import RunFacts, Sources, check_sums, verdict_document, write_evidence
+from kakoi.evidence.folder import RunFacts, Sources, check_sums, write_evidence
 from kakoi.probe.judge import Judgement
+from kakoi.probe.report import as_json
 
 
 @pytest.fixture
@@ -52,5 +53,5 @@ def test_a_run_is_never_overwritten(folder: Path, facts: RunFacts, silent: Judge
 
 def test_equal_findings_give_equal_bytes(silent: Judgement) -> None:
     """The verdict holds no time of day: judging the same answers twice gives the same file."""
-    assert canonical_json(verdict_document(silent)) == canonical_json(verdict_document(silent))
-    assert "2026" not in canonical_json(verdict_document(silent))
+    assert canonical_json(as_json(silent)) == canonical_json(as_json(silent))
+    assert "2026" not in canonical_json(as_json(silent))
