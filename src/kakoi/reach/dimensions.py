@@ -174,9 +174,10 @@ def _protocols(low: int, high: int) -> str:
 
 
 def _names(values: IntervalSet) -> list[str]:
-    if 0 in values and IIF.maximum in values:
-        return [f"!{_pattern(low, high)}" for low, high in values.complement(IIF.maximum)] or ["*"]
-    return [_pattern(low, high) for low, high in values]
+    """Names; of all names but some, those with ``!``. The number 0 is no interface and is not shown."""
+    if IIF.maximum not in values:
+        return [_pattern(low, high) for low, high in values]
+    return [f"!{_pattern(max(low, 1), high)}" for low, high in values.complement(IIF.maximum) if high] or ["*"]
 
 
 def _pattern(low: int, high: int) -> str:

@@ -110,6 +110,7 @@ class CompiledRuleset:
             for table in ruleset.tables
             for chain in table.chains.values()
         }
+        self.assigned = {of for block in self.blocks.values() for of in _assigned_dimensions(block)}
         self.read = {d.CT_STATE, LOCAL, *d.HEADER}
         for block in self.blocks.values():
             self.read.update(_read_dimensions(block))
@@ -251,6 +252,14 @@ def _read_dimensions(block: Block) -> Iterable[Dimension]:
             for change in entry.action.changes.values():
                 if isinstance(change, Alias):
                     yield change.of
+
+
+def _assigned_dimensions(block: Block) -> Iterable[Dimension]:
+    for entry in block.entries:
+        if isinstance(entry.action, (Assign, Translate)):
+            yield from entry.action.changes
+        if isinstance(entry.action, Assign):
+            yield from _assigned_dimensions(entry.action.rest)
 
 
 @final
