@@ -8,8 +8,7 @@ from rich.console import Console
 from kakoi.cli.options import inventory_option, project_root
 from kakoi.cli.progress import step
 from kakoi.errors import ExitStatus
-from kakoi.observe import read_observed
-from kakoi.playbook import run_playbook
+from kakoi.observe.collect import observe
 
 
 @click.command(name="observe", epilog="Example:\n\n  kakoi observe --out build/observed")
@@ -22,15 +21,7 @@ def command(*, inventory: Path, out: Path) -> int:
     """
     root = project_root()
     console = Console(stderr=True)
-    with step(console, "Reading every host / 各ホストの状態を読み取り") as shown:
-        result = run_playbook(
-            root,
-            "observe",
-            inventory if inventory.is_absolute() else root / inventory,
-            extra_variables={"kakoi_observed_directory": str(out.resolve())},
-            progress=shown.task,
-        )
-        result.require()
-    observed = read_observed(out)
+    with step(console, "各ホストの状態を読み取り / Reading every host") as shown:
+        observed = observe(root, root / inventory, out, shown.task)
     console.print(f"{len(observed)} hosts / ホスト -> {out}")
     return ExitStatus.HELD
