@@ -49,7 +49,7 @@ class _Day(click.ParamType[date]):
 @click.option("--today", type=_Day(), default=None, help="Judge review dates as of this day. [default: today]")
 @click.pass_context
 def command(ctx: click.Context, policy_directory: Path, *, as_json: bool, today: date | None) -> None:
-    """Validate the policy: every error at once, with its place and what to write instead.
+    r"""Validate the policy: every error at once, with its place and what to write instead.
 
     ポリシーを検証し、すべての誤りを場所と直し方とともに示します。
 

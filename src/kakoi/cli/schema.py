@@ -15,7 +15,7 @@ from kakoi.policy.schema import SCHEMA_FILE, as_text, policy_schema, schema_of_f
 @click.option("--docs", type=click.Path(path_type=Path), help="Folder to write policy.md and policy.ja.md into.")
 @click.pass_context
 def command(ctx: click.Context, out: Path | None, docs: Path | None) -> None:
-    """Print the JSON Schema of the policy files, for editors.
+    r"""Print the JSON Schema of the policy files, for editors.
 
     エディタ用に、ポリシーファイルの JSON Schema を出力します。
 

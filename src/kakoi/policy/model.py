@@ -114,7 +114,9 @@ class Guideline(Closed):
     """The guideline version that the body adopted (採用した版)."""
 
     name: Text
+    """Its name (名称)."""
     version: Text
+    """The version that was adopted, in the words of the document (版)."""
 
 
 class Task(Closed):
@@ -122,6 +124,7 @@ class Task(Closed):
 
     id: SentenceIdentifier
     name: Text
+    """Name of the work (事務の名称)."""
     kind: Literal["number_use", "number_related"]
     """個人番号利用事務 or 個人番号関係事務."""
 
@@ -145,11 +148,15 @@ class Enclave(Closed):
     """``enclave.yml``: the body, its model, its scope."""
 
     body: Body
+    """The body (団体)."""
     model: Literal["alpha", "alpha_prime", "beta", "beta_prime"]
     """三層の対策 model: α, α', β, β'."""
     guideline: Guideline
+    """The guideline that it follows."""
     tasks: Mapping[SentenceIdentifier, Task]
+    """Work that the enclave is for (事務)."""
     administration: Administration
+    """Who operates it, and from where (運用)."""
 
 
 # ------------------------------------------------------------------------------------ zones.yml
@@ -163,9 +170,11 @@ class Zone(Closed):
 
     id: Identifier
     name: Text
+    """Name for people."""
     layer: Layer
     """Which layer of the three-layer measures: インターネット接続系, LGWAN接続系, マイナンバー利用事務系, or the enclave."""
     trust: Trust
+    """Untrusted (outside the body's power), exposed (offers something to the outside), internal or restricted."""
     networks: tuple[Network, ...] = Field(min_length=1)
     """Networks on the zone's own wire. An untrusted zone also stands for every address that no other zone has."""
     families: tuple[Family, ...] = Field(default=("ipv4", "ipv6"), min_length=1)
@@ -182,10 +191,13 @@ class Host(Closed):
 
     id: Identifier
     name: Text
+    """Name for people."""
     kind: Literal["gateway", "server", "terminal"]
+    """Gateways route between zones; stores are servers; handlers sit at terminals."""
     managed: Literal["ansible", "external"] = "ansible"
     """``external``: kakoi neither logs in nor writes to it (a vendor's appliance, somebody else's machine)."""
     os: Literal["debian13", "debian12"] = "debian13"
+    """Operating system."""
     interfaces: Mapping[Identifier, tuple[Address, ...]] = Field(min_length=1)
     """Zone -> this host's addresses there. Only a gateway stands in more than one zone."""
     devices: Mapping[Identifier, DeviceName] = {}
@@ -201,7 +213,9 @@ class Group(Closed):
 
     id: Identifier
     name: Text
+    """Name for people."""
     members: References
+    """Zones, hosts, groups, assets or computed sets."""
 
 
 # --------------------------------------------------------------------------------- services.yml
@@ -214,10 +228,15 @@ class Service(Closed):
 
     id: Identifier
     name: Text
+    """Name for people."""
     tcp: tuple[PortRange, ...] = ()
+    """TCP ports."""
     udp: tuple[PortRange, ...] = ()
+    """UDP ports."""
     icmp: tuple[IcmpType, ...] = ()
+    """ICMP types (IPv4)."""
     icmpv6: tuple[IcmpType, ...] = ()
+    """ICMPv6 types."""
 
 
 # ------------------------------------------------------------------------------------ flows.yml
@@ -228,8 +247,11 @@ class Flow(Closed):
 
     id: SentenceIdentifier
     from_: References = Field(alias="from")
+    """Who opens the connection."""
     to: References
+    """Who accepts it."""
     services: References
+    """What may be used."""
     purpose: Text
     """Why the body needs it (目的)."""
     approver: Text
@@ -262,6 +284,7 @@ class Asset(Closed):
 
     id: SentenceIdentifier
     name: Text
+    """Name for people."""
     confidentiality: Literal["3A", "3B", "3C", "2", "1"]
     """自治体機密性, as the body itself classified it."""
     information: Information
@@ -294,40 +317,55 @@ class Isolated(_Guarantee):
     """No new connection from A to B: any service, both families, any number of routed hops."""
 
     kind: Literal["isolated"]
+    """Kind of guarantee."""
     from_: References = Field(alias="from")
+    """Where an attacker starts."""
     to: References
+    """What must stay out of reach."""
     by: Literal["direct", "pivot"] = "direct"
+    """``direct``: one connection; ``pivot``: host after host that falls into the attacker's hands."""
 
 
 class NoInternetPath(_Guarantee):
     """No connection between these and any untrusted zone, in either direction."""
 
     kind: Literal["no_internet_path"]
+    """Kind of guarantee."""
     of: References
+    """What has no path to or from the internet."""
 
 
 class OnlyVia(_Guarantee):
     """Every path of compromised hosts from A to B passes through one of the guards."""
 
     kind: Literal["only_via"]
+    """Kind of guarantee."""
     from_: References = Field(alias="from")
+    """Where an attacker starts."""
     to: References
+    """What is guarded."""
     via: References
+    """The guards that every path passes."""
 
 
 class Exactly(_Guarantee):
     """What can open a connection to B is exactly what the flows say."""
 
     kind: Literal["exactly"]
+    """Kind of guarantee."""
     to: References
+    """What is reached by the flows and by nothing else."""
 
 
 class Survives(_Guarantee):
     """Another guarantee still holds when any ``failures`` enforcement points accept everything."""
 
     kind: Literal["survives"]
+    """Kind of guarantee."""
     guarantee: SentenceIdentifier
+    """The guarantee that still holds."""
     failures: Annotated[int, Field(strict=True, ge=1, le=3)] = 1
+    """How many enforcement points fail at once."""
 
 
 type Guarantee = Annotated[Isolated | NoInternetPath | OnlyVia | Exactly | Survives, Field(discriminator="kind")]

@@ -242,7 +242,7 @@ _TEXTS: Final[dict[Language, dict[str, str]]] = {
 }
 
 
-def _value(shape: Any, field: FieldInfo | None, language: Language) -> str:  # noqa: ANN401, PLR0911 - any annotation, one line for each form
+def _value(shape: Any, field: FieldInfo | None, language: Language) -> str:  # noqa: ANN401, C901, PLR0911 - any annotation, one line for each form
     words = _TEXTS[language]
     while isinstance(shape, TypeAliasType):
         shape = shape.__value__

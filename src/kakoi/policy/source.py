@@ -490,6 +490,14 @@ _SYNTAX = (
         ),
     ),
     (
+        "did not find expected node content",
+        Bilingual("a value is missing here, or a bracket is not closed", "値がないか、括弧が閉じられていません"),
+        Bilingual(
+            "Close what was opened at line {line}, column {column}.",
+            "{line} 行 {column} 桁で始めた括弧を閉じてください。",
+        ),
+    ),
+    (
         "could not find expected ':'",
         Bilingual("a key without a colon", "キーの後に「:」がありません"),
         Bilingual(
@@ -512,13 +520,16 @@ def _syntax_fault(error: yaml.YAMLError, text: str) -> Fault:
     mark = getattr(error, "problem_mark", None)
     around = getattr(error, "context_mark", None) or mark
     place = Place(mark.line + 1, mark.column + 1) if mark else START
+    all_lines = lines(text)
+    if place.line > len(all_lines):
+        place = Place(len(all_lines), len(all_lines[-1]) + 1)
     problem = str(getattr(error, "problem", None) or "")
     for start, message, remedy in _SYNTAX:
         if problem.startswith(start):
             facts = {
                 "{line}": str(around.line + 1) if around else "1",
                 "{column}": str(around.column + 1) if around else "1",
-                "{character}": _character(text, place),
+                "{character}": _character(all_lines[place.line - 1], place),
             }
             return Fault(place, (), _filled(message, facts), _filled(remedy, facts))
     found = quote(problem or type(error).__name__)
@@ -540,8 +551,6 @@ def _filled(sentence: Bilingual, facts: dict[str, str]) -> Bilingual:
     return Bilingual(en, ja)
 
 
-def _character(text: str, place: Place) -> str:
-    all_lines = lines(text)
-    line = all_lines[place.line - 1] if place.line <= len(all_lines) else ""
+def _character(line: str, place: Place) -> str:
     character = line[place.column - 1 : place.column]
     return "a tab (タブ)" if character == "\t" else quote(character)

@@ -233,6 +233,11 @@ def _findings(error: ValidationError, merged: Mapping[str, Any], spoilt: frozens
             continue
         finding = _finding(detail, path, at_key=at_key)
         found.setdefault((path, at_key), finding)
+    for path, at_key in [*found]:
+        meant = re.fullmatch(r"Did you mean '(.*)'\?", found[path, at_key].remedy.en) if at_key else None
+        if meant:
+            # A misspelt key is one mistake: nobody needs to hear that the right one is missing.
+            found.pop(((*path[:-1], meant[1]), False), None)
     keys = {path for path, at_key in found if at_key}
     return [finding for (path, at_key), finding in found.items() if at_key or path[:-1] not in keys or path[-1] != "id"]
 

@@ -10,11 +10,11 @@ from datetime import date
 from pathlib import Path
 
 import pytest
+from mistakes import MISTAKES, Mistake
 
 from kakoi.policy.check import Report, check_policy
 from kakoi.policy.problem import Problem
 from kakoi.policy.rules import RULES
-from mistakes import MISTAKES, Mistake
 
 GOLDEN = Path(__file__).parents[2] / "golden" / "errors"
 TODAY = date(2026, 11, 23)

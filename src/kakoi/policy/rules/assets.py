@@ -62,8 +62,8 @@ def only_beta_prime_keeps_numbers(scope: Scope) -> Iterator[Finding]:
                 ("assets", asset.id, "stores", index),
                 cited(
                     Bilingual(
-                        f"employees' numbers would be kept on {quote(store)} in {where.en}, but the body's model is {_NAMES[model]}",
-                        f"職員のマイナンバーが{where.ja}の {quote(store)} に保存されますが、団体のモデルは {_NAMES[model]} です",
+                        f"employees' numbers would be kept on {quote(store)} in {where.en}, but the body's model is {_NAMES[model]} and the ministry's reply speaks of the measures of β'",
+                        f"職員のマイナンバーが{where.ja}の {quote(store)} に保存されますが、団体のモデルは {_NAMES[model]} で、総務省の回答はβ'モデルの対策を前提としています",
                     ),
                     "MIC-2",
                 ),
