@@ -18,6 +18,7 @@ from kakoi.cli.progress import step
 from kakoi.errors import ExitStatus
 from kakoi.lab.lifecycle import require_host
 from kakoi.lab.podman import podman_for, replace_us_with
+from kakoi.lab.requirements import require_root
 
 name_option = click.option(
     "--name",
@@ -135,6 +136,7 @@ def coldboot(*, name: str, host: str) -> int:
 
 
 def _inside(name: str, host: str, arguments: tuple[str, ...], *, terminal: bool) -> int:
+    require_root()
     lab = labs.Lab(name)
     container = require_host(labs.read_state(lab), host).container
     if arguments[:1] == ("--",):  # click leaves it in once it no longer looks for options

@@ -14,7 +14,7 @@ from pathlib import Path
 from kakoi.canonical import canonical_json, sha256_of
 from kakoi.lab.names import CACHE, LOCKS
 from kakoi.lab.podman import Podman
-from kakoi.lab.system import CommandError, Teller, locked, remove_tree, run
+from kakoi.lab.system import CommandError, Teller, locked, remove_tree, run, run_anyhow
 
 SUITES: Mapping[str, str] = {"debian13": "trixie", "debian12": "bookworm"}
 """The policy's name of an operating system -> Debian's name of the suite."""
@@ -194,10 +194,34 @@ def _build(wanted: Recipe, work: Path) -> None:
         f"--customize-hook=tar-in {added} /",
         wanted.suite,
         str(work / "root.tar"),
+        *debian_sources(wanted.suite, _host_mirrors()),
         environment={"TMPDIR": str(work)},
         dies_with_us=True,
         remedy="check that this machine reaches a Debian mirror (apt-get update), then run this again",
     )
+
+
+def debian_sources(suite: str, mirrors: Mapping[str, str]) -> tuple[str, ...]:
+    """sources.list(5) lines of a suite on the mirrors that this machine itself uses.
+
+    Args:
+        suite: Debian's name of the release.
+        mirrors: Label of the archive (``Debian``, ``Debian-Security``) -> address. Without ``Debian`` the choice is
+            mmdebstrap's: Debian's own mirrors.
+    """
+    if "Debian" not in mirrors:
+        return ()
+    archives = [(mirrors["Debian"], suite), (mirrors["Debian"], f"{suite}-updates")]
+    if "Debian-Security" in mirrors:
+        archives.append((mirrors["Debian-Security"], f"{suite}-security"))
+    return tuple(f"deb {address} {name} main" for address, name in archives)
+
+
+def _host_mirrors() -> dict[str, str]:
+    """In a closed network apt points at an inside mirror; the images come from there too."""
+    wanted = ("--format", "$(LABEL) $(REPO_URI)", "Origin: Debian", "Created-By: Packages")
+    _, output, _ = run_anyhow("apt-get", "indextargets", *wanted)
+    return dict(reversed([(words[0], words[1]) for line in output.splitlines() if len(words := line.split()) > 1]))
 
 
 def host_apt_options() -> tuple[str, ...]:

@@ -17,7 +17,7 @@ from kakoi.lab.machines import Account, MachinePlan
 from kakoi.lab.names import CACHE, RUN, Lab, namespace_path
 from kakoi.lab.packages import SIGNING_KEY, Pool, ensure_pool
 from kakoi.lab.podman import Podman, podman_for
-from kakoi.lab.requirements import require
+from kakoi.lab.requirements import require, require_root
 from kakoi.lab.state import HostState, LabState, find_state, network_document, networks_of, read_state, write_state
 from kakoi.lab.system import Progress, Teller, in_parallel, locked, remove_tree, run_anyhow
 from kakoi.policy import Policy, load_policy
@@ -51,6 +51,7 @@ def up(lab: Lab, policy_directory: Path, progress: Progress) -> bool:
         InputError: the policy is wrong, or the lab that is up was built from another network.
         KakoiError: this machine cannot host it, or a machine did not boot.
     """
+    require_root()
     policy = load_policy(policy_directory)
     networks = plan_network(policy)
     if "fabric" in networks:
@@ -91,6 +92,7 @@ def down(lab: Lab, progress: Progress, *, purge: bool = False) -> bool:
         progress: Shows the steps.
         purge: Also remove what every lab shares: images and package pools.
     """
+    require_root()
     with _holding(lab):
         there = lab.state.exists() or bool(fabric.existing(lab))
         podman = podman_for(lab)
@@ -111,6 +113,7 @@ def status(lab: Lab) -> tuple[Machine, ...]:
     Raises:
         KakoiError: the lab is not up.
     """
+    require_root()
     state = read_state(lab)
     found = {entry["Labels"][machines.HOST_LABEL]: entry for entry in podman_for(lab).containers(lab.label)}
     now = datetime.now(UTC).timestamp()
@@ -142,6 +145,7 @@ def coldboot(lab: Lab, host: str, progress: Progress) -> None:
     Raises:
         KakoiError: the lab is not up, has no such host, or the machine did not boot.
     """
+    require_root()
     state = read_state(lab)
     require_host(state, host)
     networks = networks_of(state)

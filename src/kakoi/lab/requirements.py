@@ -63,6 +63,16 @@ class Missing:
     remedy: str
 
 
+def require_root() -> None:
+    """Refuse to go on without root, before anything is touched.
+
+    Raises:
+        KakoiError: the caller is not root.
+    """
+    if os.geteuid() != 0:
+        raise KakoiError("the lab's namespaces and machines need root", "run it again with sudo ./kakoi")
+
+
 def require(lab: Lab, podman: Podman, suites: Iterable[str], machines: int) -> None:
     """Check everything that ``machines`` more machines need.
 
@@ -81,9 +91,6 @@ def require(lab: Lab, podman: Podman, suites: Iterable[str], machines: int) -> N
 
 def missing(podman: Podman, suites: Iterable[str], machines: int) -> Iterator[Missing]:
     """Everything that is missing, cheapest question first; later questions need the programs of earlier ones."""
-    if os.geteuid() != 0:
-        yield Missing("namespaces and machines need root", "run it as root: sudo ./kakoi lab up")
-        return
     yield from missing_packages()
     if missing_programs(("ip", "nft", "unshare", "podman")):
         return

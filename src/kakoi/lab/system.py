@@ -171,7 +171,8 @@ def locked(path: Path, wait_seconds: float, busy: str) -> Iterator[None]:
 def remove_tree(path: Path) -> None:
     """Remove a folder of ours, never crossing into a file system that is mounted below it."""
     if path.exists():
-        run("rm", "-rf", "--one-file-system", "--", str(path))
+        # Not through run(): cleaning up goes on while everything else is being ended.
+        subprocess.run(["rm", "-rf", "--one-file-system", "--", path], check=True)
 
 
 def write_private(path: Path, text: str, mode: int = 0o644) -> None:

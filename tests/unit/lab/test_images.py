@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from kakoi.lab.images import ImageFile, recipe
+from kakoi.lab.images import ImageFile, debian_sources, recipe
 from kakoi.lab.packages import ROLE_PACKAGES
 
 
@@ -56,3 +56,18 @@ def test_sudo_accepts_only_a_file_that_others_cannot_read() -> None:
     """The automation user's rule is mode 0440, as sudo demands."""
     rule = next(file for file in recipe("trixie", "deployer").files if file.path == "etc/sudoers.d/deployer")
     assert (rule.mode, rule.text) == (0o440, "deployer ALL=(ALL:ALL) NOPASSWD: ALL\n")
+
+
+def test_images_come_from_the_mirror_that_this_machine_uses() -> None:
+    """In a closed network that is an inside one, security updates included."""
+    mirrors = {"Debian": "http://mirror.example/debian/", "Debian-Security": "http://mirror.example/security/"}
+    assert debian_sources("trixie", mirrors) == (
+        "deb http://mirror.example/debian/ trixie main",
+        "deb http://mirror.example/debian/ trixie-updates main",
+        "deb http://mirror.example/security/ trixie-security main",
+    )
+
+
+def test_a_machine_that_knows_no_mirror_leaves_the_choice_to_mmdebstrap() -> None:
+    """Before its first apt-get update a machine knows of none."""
+    assert debian_sources("trixie", {}) == ()

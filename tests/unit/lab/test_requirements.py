@@ -1,11 +1,12 @@
 """Preflight: everything that is missing is told at once, each with what mends it."""
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
 from kakoi.errors import ExitStatus, KakoiError
-from kakoi.lab import requirements
+from kakoi.lab import requirements, up
 from kakoi.lab.names import Lab
 from kakoi.lab.podman import Podman
 from kakoi.lab.requirements import Missing, missing_kernel_features, missing_packages, missing_room, require
@@ -28,6 +29,13 @@ def test_every_problem_is_listed_with_its_remedy(monkeypatch: pytest.MonkeyPatch
     ) as caught:
         require(Lab("b"), PODMAN, ("trixie",), 22)
     assert caught.value.exit_status == ExitStatus.UNKNOWN
+
+
+def test_without_root_nothing_is_touched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first thing a lab asks for is root, in words."""
+    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    with pytest.raises(KakoiError, match="need root"):
+        up(Lab("b"), ROOT / "policy", nullcontext)  # type: ignore[arg-type]  # no step is opened
 
 
 def test_too_few_inotify_instances_name_the_setting(monkeypatch: pytest.MonkeyPatch) -> None:
