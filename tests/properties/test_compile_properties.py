@@ -21,7 +21,7 @@ from properties.compiled_text import elements, passing
 from properties.random_policies import policies
 
 _ROOT = Path(__file__).parents[2]
-_EXAMPLES = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+_EXAMPLES = settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 @_EXAMPLES
