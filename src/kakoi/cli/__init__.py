@@ -46,7 +46,7 @@ class _LazyGroup(click.Group):
 @click.group(cls=_LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="kakoi")
 def cli() -> None:
-    r"""kakoi (囲い): a closed enclave from one written policy, and the proof that it is closed.
+    """kakoi (囲い): a closed enclave from one written policy, and the proof that it is closed.
 
     \b
     Exit status: 0 held, 1 something does not hold, 2 the input is wrong, 3 could not find out.
@@ -54,7 +54,7 @@ def cli() -> None:
     \b
     Example:
       kakoi check --policy policy
-    """
+    """  # noqa: D301 - click knows a paragraph that keeps its lines by the character \b
 
 
 def main() -> Any:  # noqa: ANN401 - click's own return value

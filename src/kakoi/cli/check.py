@@ -49,7 +49,7 @@ class _Day(click.ParamType[date]):
 @click.option("--today", type=_Day(), default=None, help="Judge review dates as of this day. [default: today]")
 @click.pass_context
 def command(ctx: click.Context, policy_directory: Path, *, as_json: bool, today: date | None) -> None:
-    r"""Validate the policy: every error at once, with its place and what to write instead.
+    """Validate the policy: every error at once, with its place and what to write instead.
 
     ポリシーを検証し、すべての誤りを場所と直し方とともに示します。
 
@@ -58,7 +58,7 @@ def command(ctx: click.Context, policy_directory: Path, *, as_json: bool, today:
       kakoi check
       kakoi check --policy policy --today 2027-10-01
       kakoi check --json | jq '.errors[].message'
-    """
+    """  # noqa: D301 - click knows a paragraph that keeps its lines by the character \b
     report = check_policy(policy_directory, today)
     if as_json:
         click.echo(json.dumps(report.as_json(), ensure_ascii=False, indent=2))

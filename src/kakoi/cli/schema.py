@@ -15,7 +15,7 @@ from kakoi.policy.schema import SCHEMA_FILE, as_text, policy_schema, schema_of_f
 @click.option("--docs", type=click.Path(path_type=Path), help="Folder to write policy.md and policy.ja.md into.")
 @click.pass_context
 def command(ctx: click.Context, out: Path | None, docs: Path | None) -> None:
-    r"""Print the JSON Schema of the policy files, for editors.
+    """Print the JSON Schema of the policy files, for editors.
 
     エディタ用に、ポリシーファイルの JSON Schema を出力します。
 
@@ -24,7 +24,7 @@ def command(ctx: click.Context, out: Path | None, docs: Path | None) -> None:
       kakoi schema --out docs/reference/policy.schema.json
       kakoi schema --out schemas/          (zones.schema.json, hosts.schema.json, ...)
       kakoi schema --docs docs/reference   (the reference pages)
-    """
+    """  # noqa: D301 - click knows a paragraph that keeps its lines by the character \b
     try:
         if docs is not None:
             docs.mkdir(parents=True, exist_ok=True)
