@@ -1,6 +1,8 @@
 """What a compiled ruleset says, beyond what the golden files show."""
 
+import re
 from copy import deepcopy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +12,7 @@ from golden.compile.cases import FOLDER, expected, policy_from
 from kakoi.compile.nftables import ruleset, rulesets
 from kakoi.compile.placement import Grant, disjoint
 from kakoi.errors import InputError
+from kakoi.policy import load_policy
 from properties.compiled_text import elements
 
 
@@ -86,3 +89,13 @@ def test_the_same_port_of_two_protocols_is_two_grants() -> None:
     """TCP and UDP never overlap."""
     grants = [Grant("tcp", 53, 53, 0), Grant("udp", 53, 53, 1)]
     assert disjoint(grants) == grants
+
+
+def test_the_explanation_shows_what_is_really_compiled() -> None:
+    """Every line of the excerpts in docs/explanation/firewall.md stands in the reference policy's core gateway."""
+    root = Path(__file__).parents[3]
+    page = (root / "docs" / "explanation" / "firewall.md").read_text(encoding="utf-8")
+    shown = [line for block in re.findall(r"```nft\n(.*?)```", page, re.DOTALL) for line in block.splitlines()]
+    compiled = ruleset(load_policy(root / "policy"), "core_gateway").splitlines()
+    assert [line for line in shown if line.strip() not in ("", "...") and line not in compiled] == []
+    assert len(shown) > 40
