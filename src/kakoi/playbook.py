@@ -5,12 +5,16 @@ import shutil
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import ansible_runner
 
 from kakoi.errors import KakoiError
+
+RUNS_KEPT = 10
+"""Runs of one playbook whose files are kept."""
 
 type Progress = Callable[[str, int, int], None]
 """Called with the task's title, how many hosts have finished it, and how many take part."""
@@ -96,6 +100,15 @@ class _Watcher:
         self.failures.append(Failure(str(data.get("host", "")), str(data.get("task", "")), message, unreachable))
 
 
+def _fresh_place(runs: Path) -> Path:
+    runs.mkdir(parents=True, exist_ok=True)
+    for old in sorted(path for path in runs.iterdir() if path.is_dir())[: -RUNS_KEPT + 1]:
+        shutil.rmtree(old, ignore_errors=True)
+    place = runs / f"{datetime.now(UTC):%Y%m%dT%H%M%S.%fZ}"
+    place.mkdir()
+    return place
+
+
 def run_playbook(
     root: Path,
     playbook: str,
@@ -107,11 +120,10 @@ def run_playbook(
 ) -> PlaybookResult:
     """Run ``playbooks/<playbook>.yml`` of the project against an inventory and wait for its end.
 
-    The run's own files lie in ``build/playbooks/<playbook>/``; those of the run before are replaced.
+    The run's own files lie in ``build/playbooks/<playbook>/<time>/``: two runs at once do not meet. The latest
+    ``RUNS_KEPT`` of each playbook are kept.
     """
-    place = root / "build" / "playbooks" / playbook
-    shutil.rmtree(place, ignore_errors=True)
-    place.mkdir(parents=True)
+    place = _fresh_place(root / "build" / "playbooks" / playbook)
     watcher = _Watcher(progress)
     runner = ansible_runner.run(
         private_data_dir=str(place),
