@@ -3,6 +3,7 @@
 Exit status 0 when the policy is valid (there may be warnings), 2 when it is not.
 """
 
+import contextlib
 import json
 from collections.abc import Iterable
 from datetime import date
@@ -14,6 +15,7 @@ import click
 from kakoi.cli.options import json_option, policy_option
 from kakoi.errors import ExitStatus
 from kakoi.policy.check import Report, check_policy
+from kakoi.policy.folder import MAX_BYTES
 from kakoi.policy.model import Policy
 from kakoi.policy.problem import Problem
 from kakoi.policy.sets import internet_facing, managed_hosts, my_number_stores
@@ -123,10 +125,10 @@ def _show_problems(console: "Console", problems: Iterable[Problem], style: str) 
 def _source_line(texts: dict[str, list[str]], problem: Problem) -> str:
     """The line that a problem points at; empty when the file cannot be shown."""
     if problem.file not in texts:
-        try:
-            texts[problem.file] = lines(Path(problem.file).read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            texts[problem.file] = []
+        texts[problem.file] = []
+        with contextlib.suppress(OSError, ValueError):
+            if Path(problem.file).is_file() and Path(problem.file).stat().st_size <= MAX_BYTES:
+                texts[problem.file] = lines(Path(problem.file).read_text(encoding="utf-8"))
     file_lines = texts[problem.file]
     return file_lines[problem.line - 1] if problem.line <= len(file_lines) else ""
 

@@ -70,7 +70,6 @@ CITATIONS: Final[Mapping[str, Citation]] = {
             ),
             "R",
         ),
-        Citation("BP-T-05", Bilingual("Access control per information asset", "情報資産単位でのアクセス制御"), "S"),
         Citation(
             "NZ-01",
             Bilingual(

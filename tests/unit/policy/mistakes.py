@@ -458,6 +458,18 @@ MISTAKES: dict[str, tuple[Mistake, ...]] = {
             "  edge_gateway:\n    devices: {dmz: eth0, office: eth0}\n",
             "are both called 'eth0'",
         ),
+        Mistake(
+            "zones_with_a_long_common_beginning",
+            (
+                ("zones.yml", "enclave_app:", "enclave_applications_one:"),
+                ("zones.yml", "enclave_data:", "enclave_applications_two:"),
+                ("hosts.yml", "enclave_app:", "enclave_applications_one:"),
+                ("hosts.yml", "enclave_data:", "enclave_applications_two:"),
+                ("guarantees.yml", "enclave_app, enclave_data", "enclave_applications_one, enclave_applications_two"),
+            ),
+            "are both called 'enclave_applica'",
+            everywhere=True,
+        ),
         mistake(
             "reserved_device",
             "hosts",
