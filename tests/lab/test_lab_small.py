@@ -171,6 +171,13 @@ def test_a_second_up_changes_nothing(lab: Lab) -> None:
     assert [entry["Id"] for entry in podman_for(lab).containers(lab.label)] == [entry["Id"] for entry in before]
 
 
+def test_up_tells_machines_what_there_is(lab: Lab) -> None:
+    """With --json standard output is one JSON value: whether anything changed, and every host."""
+    ended = kakoi("lab", "up", "--name", lab.name, "--policy", str(SMALL_POLICY), "--json")
+    told = json.loads(ended.stdout)
+    assert (told["changed"], set(told["hosts"])) == (False, set(HOSTS))
+
+
 def test_up_starts_a_machine_that_was_stopped(lab: Lab) -> None:
     """The machine keeps its disk: its host key is still the known one."""
     podman_for(lab)("stop", "--time=10", lab.container("store"))

@@ -12,7 +12,7 @@ from kakoi.canonical import canonical_json, sha256_of
 from kakoi.compile.network import HostNetwork, plan_network
 from kakoi.errors import InputError, KakoiError
 from kakoi.lab import fabric, machines, ssh
-from kakoi.lab.images import SUITES, ensure_image, recipe
+from kakoi.lab.images import SUITES, Recipe, ensure_image, recipe
 from kakoi.lab.machines import Account, MachinePlan
 from kakoi.lab.names import CACHE, RUN, Lab, namespace_path
 from kakoi.lab.packages import SIGNING_KEY, Pool, ensure_pool
@@ -60,7 +60,7 @@ def up(lab: Lab, policy_directory: Path, progress: Progress) -> bool:
         podman = podman_for(lab)
         state = find_state(lab)
         with progress("この計算機の条件 / What this machine can host"):
-            require(lab, podman, suites_of(policy), 0 if state else len(networks))
+            require(lab, podman, recipes_of(policy).values(), 0 if state else len(networks))
         with progress("イメージとパッケージ / Images and packages") as step:
             images, pools = _images_and_pools(policy, podman, step)
         digest = _digest(policy, networks, images, pools)
@@ -175,9 +175,10 @@ def has_rules(namespace: str) -> bool:
     return bool(path.exists() and run_anyhow("nsenter", f"--net={path}", "nft", "list", "tables")[1].strip())
 
 
-def suites_of(policy: Policy) -> tuple[str, ...]:
-    """Debian suites that the policy's hosts run."""
-    return tuple(sorted({SUITES[host.os] for host in policy.hosts.values()}))
+def recipes_of(policy: Policy) -> dict[str, Recipe]:
+    """The image recipe of each Debian suite that the policy's hosts run."""
+    user = policy.enclave.administration.automation_user
+    return {suite: recipe(suite, user) for suite in sorted({SUITES[host.os] for host in policy.hosts.values()})}
 
 
 def _plans(policy: Policy, images: Mapping[str, str], pools: Mapping[str, Pool]) -> list[MachinePlan]:
@@ -222,13 +223,12 @@ def _mend(lab: Lab, podman: Podman, networks: Mapping[str, HostNetwork], progres
 
 
 def _images_and_pools(policy: Policy, podman: Podman, step: Teller) -> tuple[dict[str, str], dict[str, Pool]]:
-    user = policy.enclave.administration.automation_user
+    def prepare(wanted: Recipe) -> tuple[str, Pool]:
+        image = ensure_image(wanted, podman, step)
+        return image, ensure_pool(wanted.suite, image, podman, step)
 
-    def prepare(suite: str) -> tuple[str, Pool]:
-        image = ensure_image(recipe(suite, user), podman, step)
-        return image, ensure_pool(suite, image, podman, step)
-
-    made = in_parallel({suite: partial(prepare, suite) for suite in suites_of(policy)}, len(SUITES))
+    work = {suite: partial(prepare, wanted) for suite, wanted in recipes_of(policy).items()}
+    made = in_parallel(work, len(SUITES))
     return {suite: image for suite, (image, _) in made.items()}, {suite: pool for suite, (_, pool) in made.items()}
 
 

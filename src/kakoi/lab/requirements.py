@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from kakoi.errors import KakoiError
-from kakoi.lab.images import recipe
+from kakoi.lab.images import Recipe
 from kakoi.lab.names import Lab
 from kakoi.lab.podman import Podman, needs_runc
 from kakoi.lab.system import missing_programs, run_anyhow
@@ -73,13 +73,13 @@ def require_root() -> None:
         raise KakoiError("the lab's namespaces and machines need root", "run it again with sudo ./kakoi")
 
 
-def require(lab: Lab, podman: Podman, suites: Iterable[str], machines: int) -> None:
+def require(lab: Lab, podman: Podman, recipes: Iterable[Recipe], machines: int) -> None:
     """Check everything that ``machines`` more machines need.
 
     Raises:
         KakoiError: something is missing; the message lists all of it, each with the command that mends it.
     """
-    problems = tuple(missing(podman, suites, machines))
+    problems = tuple(missing(podman, recipes, machines))
     if problems:
         listed = "\n    ".join(
             f"{number}. {problem.what}\n       -> {problem.remedy}" for number, problem in enumerate(problems, 1)
@@ -89,13 +89,13 @@ def require(lab: Lab, podman: Podman, suites: Iterable[str], machines: int) -> N
         )
 
 
-def missing(podman: Podman, suites: Iterable[str], machines: int) -> Iterator[Missing]:
+def missing(podman: Podman, recipes: Iterable[Recipe], machines: int) -> Iterator[Missing]:
     """Everything that is missing, cheapest question first; later questions need the programs of earlier ones."""
     yield from missing_packages()
     if missing_programs(("ip", "nft", "unshare", "podman")):
         return
     yield from missing_kernel_features()
-    yield from missing_room(podman, suites, machines)
+    yield from missing_room(podman, recipes, machines)
 
 
 def missing_packages() -> Iterator[Missing]:
@@ -124,7 +124,7 @@ def missing_kernel_features() -> Iterator[Missing]:
             )
 
 
-def missing_room(podman: Podman, suites: Iterable[str], machines: int) -> Iterator[Missing]:
+def missing_room(podman: Podman, recipes: Iterable[Recipe], machines: int) -> Iterator[Missing]:
     """Memory, disk and inotify instances that the machines need and do not find."""
     free_mib, needed_mib = _free_memory_mib(), machines * MEMORY_MIB_PER_MACHINE
     if free_mib < needed_mib:
@@ -132,7 +132,7 @@ def missing_room(podman: Podman, suites: Iterable[str], machines: int) -> Iterat
             f"{machines} machines need {needed_mib} MiB of memory, {free_mib} MiB are free",
             "end something else, or give the machine more memory",
         )
-    unbuilt = [suite for suite in suites if not podman.has_image(recipe(suite, "automation").tag)]
+    unbuilt = [recipe.tag for recipe in recipes if not podman.has_image(recipe.tag)]
     needed_mib = machines * DISK_MIB_PER_MACHINE + len(unbuilt) * DISK_MIB_PER_SUITE
     free_mib = shutil.disk_usage("/var/lib").free // 1024**2
     if free_mib < needed_mib:
