@@ -72,7 +72,7 @@ _MODELS = {"alpha": "αモデル", "alpha_prime": "α′モデル", "beta": "β�
 _ASKED: Mapping[View, str] = {
     "cells": "許可通信は通じ、ほかは通じない",
     "points": "各ゲートウェイ・各ホストの規則が、単独でも遮断する",
-    "attacks": "侵害されたホストから保管先の全ポートへ送り、届いたものを数える",
+    "attacks": "侵害されたホストから保管先へ送り、届いたものを数える",
     "names": "名前が正しいアドレスを指す",
 }
 
@@ -88,6 +88,7 @@ def page(policy: Policy, facts: RunFacts, judgement: Judgement, observed: Mappin
         model=_MODELS[policy.enclave.model],
         held=judgement.exit_status is ExitStatus.HELD and not facts.unread,
         failed=judgement.exit_status is ExitStatus.FAILED,
+        full=judgement.plan.scope == "full",
         when=japanese_time(facts.finished),
         when_utc=facts.finished.astimezone(UTC).isoformat(timespec="seconds"),
         zone_map=Markup(zone_map_svg(policy)),  # noqa: S704 - our own drawing, which escapes every name in it

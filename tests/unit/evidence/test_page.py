@@ -45,6 +45,12 @@ def test_the_page_needs_no_other_file_to_be_shown(policy: Policy, facts: RunFact
     assert not any(mark in text for mark in ("<script", "<link", "src=", "@import", "url("))
 
 
+def test_a_quick_run_does_not_claim_every_port(policy: Policy, facts: RunFacts, held: Judgement) -> None:
+    """A run over known ports says so, and only a full one speaks of all 65,535."""
+    full = replace(held, plan=replace(held.plan, scope="full"))
+    assert ["1–65535" in page(policy, facts, run, {}) for run in (held, full)] == [False, True]
+
+
 def test_every_connection_is_counted_in_the_matrix(policy: Policy, held: Judgement) -> None:
     """No cell is missing from the squares, and none is counted twice."""
     assert sum(square.tally.held for square in squares(policy, held).values()) == len(held.cells)
