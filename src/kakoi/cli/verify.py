@@ -94,17 +94,16 @@ def show(console: Console, policy: Policy, judgement: Judgement) -> None:
         console.print(
             f"{_tally(report.Tally(count.held, count.mismatch, count.unknown))}  {japanese} / {english}{apart}"
         )
-    for verdict, mark in (("mismatch", "[red]✗[/]"), ("unknown", "[yellow]?[/]")):
-        shown, left_off = report.grouped(
-            (report.describe(policy, finding) for finding in report.findings(judgement, verdict)),  # type: ignore[arg-type]  # the two literals
-            SENTENCES_SHOWN,
-        )
+    wrong = (report.describe(policy, finding) for finding in report.findings(judgement, "mismatch"))
+    for mark, sentences in (
+        ("[red]✗[/]", wrong),
+        ("[yellow]?[/]", report.summary_of_unknown(policy, judgement)),
+    ):
+        shown, left_off = report.first(sentences, SENTENCES_SHOWN)
         for sentence in shown:
             console.print(f"{mark} {_plain(sentence.japanese)}\n  {_plain(sentence.english)}", soft_wrap=True)
         if left_off:
-            console.print(
-                f"{mark} … {left_off:,} more; all in judgement.json / 残り {left_off:,} 件は judgement.json に"
-            )
+            console.print(f"{mark} … 残り {left_off:,} 件は judgement.json に / {left_off:,} more in judgement.json")
     for host, trouble in judgement.silent_hosts.items():
         console.print(f"[yellow]?[/] {host}: 応答なし / no answer: {_plain(trouble)}", soft_wrap=True)
     if judgement.plan.no_vantage:

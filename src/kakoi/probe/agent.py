@@ -84,6 +84,7 @@ STRETCHES_IN_FLIGHT = 3
 """Unanswered control frames at any time: bounds what can stand in a queue, whose usual size is 1,000 packets."""
 STRETCH_TRIES = 12
 CONTROL_FRAME_PATIENCE_SECONDS = 1.0
+LATE_ANSWERS_SECONDS = 0.3
 
 _REQUEST, _REPLY = b"kakoi-probe?", b"kakoi-probe!"
 _ETHERNET_ALL, _ETHERNET_IPV4, _ETHERNET_ARP, _ETHERNET_IPV6 = 0x0003, 0x0800, 0x0806, 0x86DD
@@ -747,7 +748,10 @@ def _frames_by_port(first: int, last: int, *, source: bool, links: bool = False)
 
 
 def _departing_openings() -> bytes:
-    """Frames on their way out of this host that open something: TCP SYN, UDP, ICMP echo requests."""
+    """Frames on their way out of this host that open something: TCP SYN, UDP, ICMP echo requests.
+
+    Raw frames of our own do not count: no output filter sees them.
+    """
     return _assemble(
         [
             ("", "ld", 0xFFFFF004),  # SKF_AD_OFF + SKF_AD_PKTTYPE
@@ -756,20 +760,26 @@ def _departing_openings() -> bytes:
             ("", "jeq", _ETHERNET_IPV4, "", "not_ipv4"),
             ("", "ldx_header", 14),
             ("", "ldb", 23),
-            ("", "jeq", _UDP, "take", ""),
+            ("", "jeq", _UDP, "port", ""),
             ("", "jeq", _TCP, "", "not_tcp"),
             ("", "ldb_x", 14 + 13),
-            ("", "ja", 0, "flags", ""),
+            ("", "and", _SYN | _ACK),
+            ("", "jeq", _SYN, "", "leave"),
+            ("port", "ldh_x", 14),
+            ("", "ja", 0, "own", ""),
             ("not_tcp", "jeq", 1, "", "leave"),
             ("", "ldb_x", 14),
             ("", "jeq", 8, "take", "leave"),
             ("not_ipv4", "jeq", _ETHERNET_IPV6, "", "leave"),
             ("", "ldb", 20),
-            ("", "jeq", _UDP, "take", ""),
+            ("", "jeq", _UDP, "port6", ""),
             ("", "jeq", _TCP, "", "not_tcp6"),
             ("", "ldb", 54 + 13),
-            ("flags", "and", _SYN | _ACK),
-            ("", "jeq", _SYN, "take", "leave"),
+            ("", "and", _SYN | _ACK),
+            ("", "jeq", _SYN, "", "leave"),
+            ("port6", "ldh", 54),
+            ("own", "jge", ATTACK_PORT, "", "take"),
+            ("", "jgt", LAST_CONTROL_PORT, "take", "leave"),
             ("not_tcp6", "jeq", _ICMPV6, "", "leave"),
             ("", "ldb", 54),
             ("", "jeq", 128, "take", "leave"),
@@ -1187,8 +1197,8 @@ def _ranges(ports: Iterable[int]) -> list[list[int]]:
 
 def listen(order: dict[str, Any]) -> dict[str, Any]:
     """Start the listening process, detached and bound by its lifetime, and say what stands ready."""
-    with contextlib.suppress(OSError):
-        _tell(order["socket"], "stop")  # left by a run that was cut short
+    with contextlib.suppress(OSError, ValueError):
+        _tell(order["socket"], "stop")  # the same order, given twice
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -1242,6 +1252,8 @@ def _serve(order: dict[str, Any], writer: int) -> None:
         observer.serve(control, float(order["lifetime_seconds"]))
     finally:
         path.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            path.parent.rmdir()
 
 
 def _tell(path: str, word: str) -> dict[str, Any]:
@@ -1449,7 +1461,8 @@ class _Assault:
                     _Stretch([protocol, part[0], part[-1]], len(part), partial(template.send, ports=part))
                     for part in _parts(ports, STRETCH_FRAMES)
                 )
-        self._listen_until(time.monotonic() + 0.3, {})
+        if kind != "point":
+            self._listen_until(time.monotonic() + LATE_ANSWERS_SECONDS, {})
         self._link.socket.close()
         return {
             **{key: self._order[key] for key in ("kind", "target", "protocols", "ports") if key in self._order},
@@ -1546,7 +1559,8 @@ class _Assault:
 
     def _note_answer(self, frame: bytes) -> None:
         seen = _addressed(frame)
-        if seen is None or seen[1] != self._target or seen[4] not in PORT_KINDS:
+        own = (self._target, self._source, KIND_PORTS.get(self._order["kind"]))
+        if seen is None or (seen[1], seen[2], seen[4]) != own:
             return
         protocol, port = seen[0], seen[3]
         if _resets(frame):

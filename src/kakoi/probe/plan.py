@@ -137,14 +137,16 @@ class Plan:
     """Internet-facing hosts without a vantage point."""
 
 
-def plan_probe(policy: Policy, cells: Sequence[Cell], vantage: Collection[str], scope: Scope = "full") -> Plan:
-    """Plan a run over the truth table from the hosts of ``vantage``."""
-    return _Planner(policy, cells, frozenset(vantage), scope).plan()
+def plan_probe(
+    policy: Policy, cells: Sequence[Cell], vantage: Collection[str], scope: Scope = "full", run: str = "run"
+) -> Plan:
+    """Plan a run over the truth table from the hosts of ``vantage``; ``run`` tells it from others at the same time."""
+    return _Planner(policy, cells, frozenset(vantage), scope, run).plan()
 
 
 class _Planner:
-    def __init__(self, policy: Policy, cells: Sequence[Cell], vantage: frozenset[str], scope: Scope) -> None:
-        self._policy, self._vantage, self._scope = policy, vantage, scope
+    def __init__(self, policy: Policy, cells: Sequence[Cell], vantage: frozenset[str], scope: Scope, run: str) -> None:
+        self._policy, self._vantage, self._scope, self._run = policy, vantage, scope, run
         self._placement = Placement(policy)
         self._topology = self._placement.topology
         self._known: dict[tuple[str, str, Family], str] = {}
@@ -296,8 +298,8 @@ class _Planner:
                 for attacker in attackers:
                     yield from self._attacks(attacker, store, family, address)
                 if self._managed(store) and self._scope == "full":
-                    for attacker in attackers:
-                        yield from self._doors(attacker, store, family, address)
+                    for number, attacker in enumerate(attackers):
+                        yield from self._doors(number, attacker, store, family, address)
 
     def _attacks(self, attacker: str, store: str, family: Family, address: str) -> Iterator[Assault]:
         zone, own = self._policy.zone_of(attacker), self._address(attacker, store, family)
@@ -321,16 +323,20 @@ class _Planner:
                     control=self._control_through(attacker, gateway, family),
                 )
 
-    def _doors(self, attacker: str, store: str, family: Family, address: str) -> Iterator[Assault]:
-        """The attacker's frames on the store's own wire, laid there by the gateway before it."""
+    def _doors(self, number: int, attacker: str, store: str, family: Family, address: str) -> Iterator[Assault]:
+        """The attacker's frames on the store's own wire, laid there by its neighbours in turn: many hands are quick."""
         zone, source = self._policy.zone_of(store), self._address(attacker, store, family)
         hops = self._topology.path(attacker, store)
         if not hops or not source:
             return
-        injector = self._injector(hops[-1].gateway, store, zone)
-        if injector is not None:
+        injectors = [
+            host.id
+            for host in self._policy.hosts.values()
+            if zone in host.interfaces and host.id != store and host.id in self._vantage
+        ]
+        if injectors:
             yield Assault(
-                host=injector,
+                host=injectors[number % len(injectors)],
                 kind="door",
                 attacker=attacker,
                 store=store,
@@ -441,7 +447,7 @@ class _Planner:
     ) -> HostPlan:
         numbers = tuple(self._of_source[host])
         controls = self._controls(host, numbers)
-        socket = f"/run/kakoi-probe/{host}.sock"
+        socket = f"/run/kakoi-probe/{self._run}/{host}.sock"
         own = [self._assault_order(assault) for assault in assaults if assault.host == host]
         own += self._point_frames(host, points)
         orders: dict[str, dict[str, Any]] = {

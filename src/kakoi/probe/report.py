@@ -247,7 +247,20 @@ def _name_json(finding: NameVerdict) -> dict[str, Any]:
     }
 
 
-def grouped(sentences: Iterable[Sentence], limit: int) -> tuple[list[Sentence], int]:
+def first(sentences: Iterable[Sentence], limit: int) -> tuple[list[Sentence], int]:
     """The first sentences, and how many were left off."""
     listed = list(sentences)
     return listed[:limit], max(0, len(listed) - limit)
+
+
+def summary_of_unknown(policy: Policy, judgement: Judgement) -> Iterator[Sentence]:
+    """What could not be found out, one sentence for each reason, with how often and one example."""
+    by_reason: dict[tuple[type, str], list[CellVerdict | PointVerdict | AttackVerdict | NameVerdict]] = defaultdict(
+        list
+    )
+    for finding in findings(judgement, "unknown"):
+        by_reason[type(finding), finding.reason].append(finding)
+    for same in by_reason.values():
+        example = describe(policy, same[0])
+        more = f" (+{len(same) - 1:,})" if len(same) > 1 else ""
+        yield Sentence(f"{example.japanese}{more}", f"{example.english}{more}")

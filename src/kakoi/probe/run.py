@@ -49,10 +49,11 @@ def verify(
     Raises:
         InputError: the inventory cannot be read, or names no host of the policy.
     """
-    plan = plan_probe(policy, truth_table(policy), _vantage(root, policy, inventory), scope)
+    name = dt.datetime.now(dt.UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+    plan = plan_probe(policy, truth_table(policy), _vantage(root, policy, inventory), scope, name)
     if say:
         say(plan)
-    folder = root / "build" / "verify" / dt.datetime.now(dt.UTC).strftime("%Y%m%dT%H%M%S.%fZ")
+    folder = root / "build" / "verify" / name
     write_orders(plan, folder)
     # Hosts that fail or do not answer are part of the result: their cells become unknown.
     run_playbook(root, "verify", inventory, extra_variables={"kakoi_verify_directory": str(folder)}, progress=progress)
