@@ -49,6 +49,7 @@ def arguments(tmp_path: Path) -> dict[str, Any]:
         "content": f"PasswordAuthentication no\nAllowUsers {ACCOUNT}\n",
         "must_admit": ACCOUNT,
         "from_address": "10.40.4.10",
+        "reload": ["/bin/sh", "-c", f"echo again >>{tmp_path}/reloads"],
     }
 
 
@@ -59,10 +60,24 @@ def test_places_a_dropin_that_admits_us(run_module: RunModule, arguments: dict[s
     assert run_module(main, **arguments)["changed"] is False
 
 
-def test_check_mode_places_nothing(run_module: RunModule, arguments: dict[str, Any]) -> None:
-    """Check mode says that it would change and writes nothing."""
+def test_a_change_is_in_force_at_once(run_module: RunModule, arguments: dict[str, Any], tmp_path: Path) -> None:
+    """Sshd reads a changed drop-in in the same call, and is left alone when nothing changed."""
+    run_module(main, **arguments)
+    run_module(main, **arguments)
+    assert (tmp_path / "reloads").read_text() == "again\n"
+
+
+def test_a_reload_that_fails_is_a_failure(run_module: RunModule, arguments: dict[str, Any]) -> None:
+    """A drop-in that sshd did not read does not count as done."""
+    result = run_module(main, **{**arguments, "reload": ["/bin/false"]})
+    assert "did not read it again" in result["msg"]
+
+
+def test_check_mode_places_nothing(run_module: RunModule, arguments: dict[str, Any], tmp_path: Path) -> None:
+    """Check mode says that it would change, writes nothing and leaves sshd alone."""
     assert run_module(main, check=True, **arguments)["changed"] is True
     assert not Path(arguments["path"]).exists()
+    assert not (tmp_path / "reloads").exists()
 
 
 @pytest.mark.parametrize(

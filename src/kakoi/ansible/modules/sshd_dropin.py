@@ -22,6 +22,8 @@ description:
     and address that must get in, and refuses when that account would be shut out.
   - Refuses as well when a line of the drop-in would have no effect, because an earlier file says otherwise (sshd takes the
     first value it meets). So what the drop-in says is what holds.
+  - A changed drop-in is put in force at once, by reloading sshd in the same call, so that a run that is cut off never leaves
+    a file that says more than what holds. Connections that are open stay open.
   - Both are judged in check mode too, and on every run, changed or not.
 options:
   path: {description: The drop-in., type: path, default: /etc/ssh/sshd_config.d/00-kakoi.conf}
@@ -30,6 +32,11 @@ options:
   from_address: {description: Address that this account comes from., type: str, default: 127.0.0.1}
   main: {description: Main file of sshd., type: path, default: /etc/ssh/sshd_config}
   program: {description: The sshd that judges., type: path, default: /usr/sbin/sshd}
+  reload:
+    description: Command that makes sshd read its files again.
+    type: list
+    elements: str
+    default: [systemctl, reload, ssh.service]
 attributes:
   check_mode: {support: full}
   diff_mode: {support: full}
@@ -170,6 +177,13 @@ def write(path: Path, content: str) -> None:
     Path(name).replace(path)
 
 
+def reload(command: list[str]) -> None:
+    """Make sshd read its files again."""
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    if result.returncode != 0:
+        raise RefusalError(f"the drop-in is in place but sshd did not read it again: {result.stderr.strip()}")
+
+
 def main() -> None:
     """Run as an Ansible module."""
     module = AnsibleModule(
@@ -180,6 +194,7 @@ def main() -> None:
             "from_address": {"type": "str", "default": "127.0.0.1"},
             "main": {"type": "path", "default": "/etc/ssh/sshd_config"},
             "program": {"type": "path", "default": "/usr/sbin/sshd"},
+            "reload": {"type": "list", "elements": "str", "default": ["systemctl", "reload", "ssh.service"]},
         },
         supports_check_mode=True,
     )
@@ -197,6 +212,7 @@ def main() -> None:
         before = path.read_text(encoding="utf-8") if path.exists() else ""
         if before != content and not module.check_mode:
             write(path, content)
+            reload(given["reload"])
     except (RefusalError, OSError) as refusal:
         module.fail_json(msg=str(refusal))
     diff = {"before_header": str(path), "before": before, "after_header": str(path), "after": content}
