@@ -213,6 +213,9 @@ class Topology:
             tree = self._tree(other.id)
             leg = self.policy.zones[tree.zone_of[gateway.id]]
             yield from self._routes(tree.gateway_of[leg.id], leg, other)
+        for outside in self._untrusted & gateway.interfaces.keys():
+            for router in self.policy.zones[outside].upstream:
+                yield Route(EVERYTHING[family_of(router)], router)
         for outside in self._untrusted - gateway.interfaces.keys() if gateway.id in self._knows_default else ():
             tree = self._tree(outside)
             leg = self.policy.zones[tree.zone_of[gateway.id]]

@@ -181,6 +181,8 @@ class Zone(Closed):
     """Address families in use. Leaving one out is a decision that is written down, never an oversight."""
     default_route: Identifier | None = None
     """Gateway that the zone's hosts send everything else to. None: no route to the internet at all."""
+    upstream: tuple[Address, ...] = ()
+    """Routers of the provider on an untrusted zone's wire, one for each family; its gateways send everything else there."""
 
 
 # ------------------------------------------------------------------------------------ hosts.yml

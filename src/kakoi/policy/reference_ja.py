@@ -46,6 +46,7 @@ FIELDS_JA: Final[Mapping[str, str]] = {
     "Zone.trust": "信頼度。untrusted（団体の外）、exposed（外に公開）、internal（庁内）、restricted（制限）",
     "Zone.networks": "ゾーン自身のネットワーク。untrusted のゾーンは、ほかのどのゾーンにも属さない全アドレスも表す",
     "Zone.families": "使うアドレス族。外すことも、書いて残す判断である",
+    "Zone.upstream": "untrusted のゾーンの回線にある事業者のルータ。アドレス族ごとに一つ。ゲートウェイは残りすべてをここへ送る",
     "Zone.default_route": "ゾーンのホストが残りすべてを送るゲートウェイ。書かなければインターネットへの経路はない",
     "Host.name": "名称",
     "Host.kind": "ゲートウェイ、サーバ、端末",

@@ -118,6 +118,14 @@ def test_the_attacker_outside_knows_the_way_in(reference: Policy) -> None:
     assert _routes(reference, "internet_client") == {"0.0.0.0/0": "203.0.113.1", "::/0": "2001:db8:0:ff::1"}
 
 
+def test_the_gateway_at_the_edge_sends_the_rest_to_the_provider(reference: Policy) -> None:
+    """With ``upstream`` the edge knows a way to the whole internet, and no other gateway does."""
+    outside = reference.zones["internet"].model_copy(update={"upstream": (ip_address("203.0.113.254"),)})
+    policy = reference.model_copy(update={"zones": {**reference.zones, "internet": outside}})
+    assert _routes(policy, "edge_gateway")["0.0.0.0/0"] == "203.0.113.254"
+    assert "0.0.0.0/0" not in _routes(policy, "core_gateway")
+
+
 def test_only_gateways_forward(reference: Policy) -> None:
     """Forwarding is a property of gateways and of nothing else."""
     forwarding = {host for host, plan in plan_network(reference).items() if plan.forwarding}

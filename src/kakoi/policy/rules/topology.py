@@ -225,6 +225,55 @@ def outside_knows_the_way(scope: Scope) -> Iterator[Finding]:
 
 
 @rule(
+    "The provider's routers stand on an untrusted zone's wire, one for each family, at addresses of nobody else.",
+    "事業者のルータは untrusted のゾーンの回線に、アドレス族ごとに一つ、ほかの誰も使わないアドレスで立つ。",
+)
+def upstream_is_outside(scope: Scope) -> Iterator[Finding]:
+    """A default route to one of our own machines, or out of a trusted zone, is a way that no gateway watches."""
+    held = {
+        address: host.id
+        for host in scope.policy.hosts.values()
+        for addresses in host.interfaces.values()
+        for address in addresses
+    }
+    for zone in scope.policy.zones.values():
+        seen: set[int] = set()
+        for index, address in enumerate(zone.upstream):
+            if zone.trust != "untrusted":
+                message = (
+                    f"the zone {quote(zone.id)} is not untrusted, so no provider's router stands in it",
+                    f"ゾーン {quote(zone.id)} は untrusted ではないため、事業者のルータは立ちません",
+                )
+            elif not any(address in network for network in zone.networks):
+                message = (
+                    f"{address} is in none of the zone's networks",
+                    f"{address} はゾーンのどのネットワークにも属しません",
+                )
+            elif address in held:
+                message = (
+                    f"{address} is the address of {quote(held[address])}",
+                    f"{address} は {quote(held[address])} のアドレスです",
+                )
+            elif address.version in seen:
+                message = (
+                    f"{address} is a second router of the same family",
+                    f"{address} は同じアドレス族の二つ目のルータです",
+                )
+            else:
+                seen.add(address.version)
+                continue
+            remedy = (
+                ("Delete it.", "削除してください。")
+                if zone.trust != "untrusted"
+                else (
+                    f"Write the provider's one router in {', '.join(map(str, zone.networks))}, or delete it.",
+                    f"{'、'.join(map(str, zone.networks))} にある事業者のルータを一つ書くか、削除してください。",
+                )
+            )
+            yield error(("zones", zone.id, "upstream", index), message, remedy)
+
+
+@rule(
     "No gateway joins the outside to the enclave, LGWAN接続系 or マイナンバー利用事務系.",
     "庁外と囲い・LGWAN接続系・マイナンバー利用事務系を一台のゲートウェイで直結しない。",
 )
