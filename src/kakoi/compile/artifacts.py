@@ -22,9 +22,9 @@ import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from hashlib import sha256
 from pathlib import Path, PurePosixPath
 
+from kakoi.canonical import sha256_of
 from kakoi.compile.names import names_text
 from kakoi.compile.network import HostNetwork, plan_network
 from kakoi.compile.networkd import networkd_units
@@ -54,14 +54,14 @@ def compile_policy(policy: Policy) -> Iterator[Artifact]:
     """Every file of a policy, host by host in policy order; the manifest comes last."""
     digests: dict[str, str] = {}
     for artifact in _files(policy):
-        digests[str(artifact.path)] = sha256(artifact.text.encode()).hexdigest()
+        digests[str(artifact.path)] = sha256_of(artifact.text.encode())
         yield artifact
     manifest: dict[str, object] = {"policy_sha256": policy_digest(policy), "files": digests}
     if str(_TRUTH) not in digests:
         manifest["left_out"] = {
             str(_TRUTH): f"up to {cell_limit(policy)} cells, more than {TRUTH_CELLS_WRITTEN}: worked out when asked for"
         }
-    yield Artifact(MANIFEST, canonical_json(manifest))
+    yield Artifact(MANIFEST, _readable_json(manifest))
 
 
 def count_artifacts(policy: Policy) -> int:
@@ -74,7 +74,7 @@ def count_artifacts(policy: Policy) -> int:
 def policy_digest(policy: Policy) -> str:
     """SHA-256 of the policy's meaning: comments, key order and layout of the files do not count."""
     content = json.dumps(policy.model_dump(mode="json", by_alias=True), ensure_ascii=False, sort_keys=True)
-    return sha256(content.encode()).hexdigest()
+    return sha256_of(content.encode())
 
 
 def write_artifacts(artifacts: Iterable[Artifact], out: Path) -> int:
@@ -125,7 +125,7 @@ def _files(policy: Policy) -> Iterator[Artifact]:
 
 def network_json(network: HostNetwork) -> str:
     """A host's network as canonical JSON."""
-    return canonical_json(
+    return _readable_json(
         {
             "host": network.host,
             "forwarding": network.forwarding,
@@ -148,8 +148,8 @@ def _fields(cell: Cell) -> dict[str, object]:
     return {name: getattr(cell, name) for name in Cell.__slots__}
 
 
-def canonical_json(content: object) -> str:
-    """JSON with sorted keys: equal content gives equal bytes."""
+def _readable_json(content: object) -> str:
+    """JSON that people read too: sorted keys, one entry a line; equal content gives equal bytes."""
     return json.dumps(content, ensure_ascii=False, sort_keys=True, indent=1) + "\n"
 
 
