@@ -192,6 +192,29 @@ def _values(node: Node, *, pending: bool) -> set[Hashable]:
     return found
 
 
+def meets(node: Node, box: Box, value: Hashable) -> bool:
+    """Whether the function has a value somewhere in a box."""
+    seen: set[int] = set()
+    waiting = [node]
+    while waiting:
+        current = waiting.pop()
+        if isinstance(current, Terminal):
+            if current.value == value:
+                return True
+            continue
+        if id(current) in seen:
+            continue
+        seen.add(id(current))
+        values = box.get(current.of)
+        if values is None:
+            waiting.extend(current.children)
+            continue
+        for low, high in values:
+            first = bisect_left(current.uppers, low)
+            waiting.extend(current.children[first : bisect_left(current.uppers, high) + 1])
+    return False
+
+
 def value_at(node: Node, point: Mapping[Dimension, int]) -> Hashable:
     """The value at one point; dimensions that the point leaves out count as 0."""
     while isinstance(node, Inner):

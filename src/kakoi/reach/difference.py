@@ -10,6 +10,7 @@ from kakoi.reach.diagram import Diagrams, Node, boxes_of
 from kakoi.reach.dimensions import Box, Dimension
 from kakoi.reach.engine import HOOKS, CompiledRuleset, Hook, Outcome, Question, piece_budget
 from kakoi.reach.intervals import IntervalSet
+from kakoi.reach.memory import no_collection
 from kakoi.reach.names import CT_STATES
 from kakoi.reach.space import hidden_outcomes, on_the_wire, restrict
 
@@ -43,8 +44,9 @@ def difference(before: CompiledRuleset, after: CompiledRuleset) -> Iterator[Chan
     """
     for hook in HOOKS:
         diagrams = Diagrams(piece_budget())
-        first = Question(before, hook, diagrams).answer({})
-        second = Question(after, hook, diagrams).answer({})
+        with no_collection():
+            first = Question(before, hook, diagrams).answer({})
+            second = Question(after, hook, diagrams).answer({})
         if first is second:
             continue
         compared = diagrams.combine(first, second, _compare)

@@ -94,7 +94,15 @@ class IntervalSet:
         return IntervalSet(starts, ends)
 
     def intersection(self, other: "IntervalSet") -> "IntervalSet":
-        """Members of both."""
+        """Members of both; one of the two itself where it lies inside of the other."""
+        if len(self.starts) == 1 and len(other.starts) == 1:
+            low, high = other.starts[0], other.ends[0]
+            start, end = self.starts[0], self.ends[0]
+            if low <= start and end <= high:
+                return self
+            if start <= low and high <= end:
+                return other
+            return IntervalSet((max(start, low),), (min(end, high),)) if start <= high and low <= end else EMPTY
         if len(other.starts) == 1:
             return self.clip(other.starts[0], other.ends[0])
         if len(self.starts) == 1:

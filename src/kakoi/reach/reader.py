@@ -6,10 +6,12 @@ of an ingress chain and the ``dynamic`` flag of a set are missing.
 
 import json
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Any
 
 from kakoi.errors import InputError
 from kakoi.reach import syntax
+from kakoi.reach.memory import no_collection
 from kakoi.reach.render import render_expression, render_statement
 
 type Json = Mapping[str, Any]
@@ -62,8 +64,9 @@ def read_ruleset(text: str, origin: str) -> syntax.Ruleset:
         InputError: it is not JSON of nftables.
     """
     try:
-        objects = json.loads(text)["nftables"]
-        return _Reader(objects).read()
+        with no_collection():
+            objects = json.loads(text)["nftables"]
+            return _Reader(objects).read()
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise InputError(
             f"{origin}: not a listing of nftables in JSON ({type(error).__name__}: {error})",
@@ -163,44 +166,39 @@ class _Reader:
 
     def _statement(self, item: Json) -> syntax.Statement:  # noqa: C901, PLR0911 - one line for each kind
         (kind, body), *_ = item.items()
-        text = render_statement(item)
         match kind:
             case "match":
-                operator, left, right = (
-                    body.get("op", "=="),
-                    self._expression(body["left"]),
-                    self._expression(body["right"]),
-                )
-                return syntax.Match(operator, left, right, text)
+                left, right = self._expression(body["left"]), self._expression(body["right"])
+                return syntax.Match(body.get("op", "=="), left, right, item)
             case "accept" | "drop" | "continue" | "return":
                 return syntax.Verdict(kind)
             case "jump" | "goto":
                 return syntax.Verdict(kind, str(body["target"]))
             case "vmap":
-                return syntax.VerdictMap(self._expression(body["key"]), self._expression(body["data"]), text)
+                return syntax.VerdictMap(self._expression(body["key"]), self._expression(body["data"]), item)
             case "mangle":
-                return syntax.Assignment(self._expression(body["key"]), self._expression(body["value"]), text)
+                return syntax.Assignment(self._expression(body["key"]), self._expression(body["value"]), item)
             case "dnat" | "snat" | "masquerade" | "redirect":
-                return self._translation(kind, body or {}, text)
+                return self._translation(kind, body or {}, item)
             case "reject":
                 return syntax.Reject(str((body or {}).get("type", "")))
             case "notrack":
                 return syntax.NoTrack()
             case "set" | "map" if isinstance(body, Mapping) and "op" in body:
-                return self._set_update(body, text)
+                return self._set_update(body, render_statement(item))
             case "xt":
-                return self._extension(body or {}, text)
+                return self._extension(body or {}, item)
             case _ if kind in _PASSIVE:
-                return syntax.Passive(text)
+                return syntax.Passive(render_statement(item))
             case _:
-                return self._uncertain(text, _UNCERTAIN.get(kind, _ANYTHING))
+                return self._uncertain(render_statement(item), _UNCERTAIN.get(kind, _ANYTHING))
 
     def _set_update(self, body: Json, text: str) -> syntax.Statement:
         name = str(body.get("set", body.get("map", ""))).removeprefix("@")
         self._note(text, "may fail (full set, limit), and then the rule does not match")
         return syntax.SetUpdate(str(body["op"]), name, text)
 
-    def _translation(self, kind: str, body: Json, text: str) -> syntax.Translation:
+    def _translation(self, kind: str, body: Json, source: Json) -> syntax.Translation:
         flags = body.get("flags", [])
         kinds = body.get("type_flags", [])
         return syntax.Translation(
@@ -209,11 +207,12 @@ class _Reader:
             self._expression(body["addr"]) if "addr" in body else None,
             self._expression(body["port"]) if "port" in body else None,
             (*([flags] if isinstance(flags, str) else flags), *([kinds] if isinstance(kinds, str) else kinds)),
-            text,
+            source,
         )
 
-    def _extension(self, body: Json, text: str) -> syntax.Statement:  # noqa: PLR0911 - one line for each kind
+    def _extension(self, body: Json, source: Json) -> syntax.Statement:  # noqa: PLR0911 - one line for each kind
         """An iptables extension: nft prints its name and hides its arguments."""
+        text = render_statement(source)
         kind, name = body.get("type"), str(body.get("name", ""))
         if (kind == "match" and name == "comment") or (kind in {"target", "watcher"} and name in _XT_PASSIVE):
             return syntax.Passive(text)
@@ -224,17 +223,17 @@ class _Reader:
         if kind == "target" and name in _XT_MANGLE:
             scope, key = _XT_MANGLE[name]
             self._note(text, f"sets {scope} {key} to a value that nft does not print")
-            return syntax.Assignment(syntax.Selector(scope, "", key, f"{scope} {key}"), syntax.Unreadable(text), text)
+            return syntax.Assignment(syntax.Selector(scope, "", key, f"{scope} {key}"), syntax.Unreadable(text), source)
         if kind == "target" and name in _XT_TRANSLATION:
             self._note(text, "translates to an address that nft does not print")
             unreadable = syntax.Unreadable(text)
-            return syntax.Translation(_XT_TRANSLATION[name], "", unreadable, unreadable, (), text)
+            return syntax.Translation(_XT_TRANSLATION[name], "", unreadable, unreadable, (), source)
         if kind == "target" and name == "NFQUEUE":
             return self._uncertain(text, ("accept", "drop"), opaque=True)
         return self._uncertain(text, _ANYTHING, opaque=True)
 
     def _expression(self, value: Any) -> syntax.Expression:  # noqa: ANN401, C901, PLR0911, PLR0912 - one line for each kind
-        if isinstance(value, (bool, int)):
+        if isinstance(value, int):
             return syntax.Constant(value)
         if isinstance(value, str):
             if value.startswith("@"):
@@ -247,9 +246,9 @@ class _Reader:
         ((kind, body),) = value.items()
         match kind:
             case "payload" if "protocol" in body:
-                return syntax.Selector(kind, str(body["protocol"]), str(body["field"]), render_expression(value))
+                return _payload(str(body["protocol"]), str(body["field"]))
             case "meta":
-                return syntax.Selector(kind, "", str(body["key"]), f"meta {body['key']}")
+                return _meta(str(body["key"]))
             case "ct":
                 return syntax.Selector(kind, str(body.get("dir", "")), str(body["key"]), render_expression(value))
             case "payload" | "fib" | "rt" | "socket" | "osf" | "exthdr" | "tcp option" | "ip option" | "sctp chunk":
@@ -299,6 +298,16 @@ class _Reader:
             if kind in {"accept", "drop", "continue", "return", "jump", "goto"}:
                 return syntax.Verdict(kind, str(body["target"]) if isinstance(body, Mapping) else "")
         return self._expression(value)
+
+
+@cache
+def _payload(protocol: str, name: str) -> syntax.Selector:
+    return syntax.Selector("payload", protocol, name, f"{protocol} {name}")
+
+
+@cache
+def _meta(key: str) -> syntax.Selector:
+    return syntax.Selector("meta", "", key, f"meta {key}")
 
 
 def _base_hook(body: Json) -> syntax.BaseHook | None:

@@ -10,6 +10,7 @@ from kakoi.reach.diagram import Diagrams, Inner, Node, Terminal, boxes_of
 from kakoi.reach.dimensions import Box, Dimension
 from kakoi.reach.engine import CompiledRuleset, Hook, Outcome, Question, piece_budget
 from kakoi.reach.intervals import IntervalSet
+from kakoi.reach.memory import no_collection
 from kakoi.reach.names import CT_STATES
 from kakoi.reach.packet import first_packet
 
@@ -80,8 +81,8 @@ def accepted_space(
     if translated and destination is not None:
         del asked[d.ADDRESSES[destination.version][1]]
     assumed = {**on_the_wire(hook), **first_packet(asked), **asked}
-    diagrams = Diagrams(piece_budget())
-    node = restrict(Question(compiled, hook, diagrams).answer(assumed), assumed, diagrams)
+    with no_collection():
+        node = Question(compiled, hook, Diagrams(piece_budget())).answer(assumed)
     yield from boxes_in(node, asked, None if not translated else destination)
 
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from kakoi.reach.render import render_rule
+from kakoi.reach.render import render_rule, render_statement
 
 type Expression = (
     Constant
@@ -149,7 +149,12 @@ class Match:
     operator: str
     left: Expression
     right: Expression
-    text: str
+    source: Mapping[str, Any] = field(repr=False, compare=False)
+
+    @property
+    def text(self) -> str:
+        """The statement in nft's words."""
+        return render_statement(self.source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +163,12 @@ class VerdictMap:
 
     key: Expression
     data: Expression
-    text: str
+    source: Mapping[str, Any] = field(repr=False, compare=False)
+
+    @property
+    def text(self) -> str:
+        """The statement in nft's words."""
+        return render_statement(self.source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +177,12 @@ class Assignment:
 
     target: Expression
     value: Expression
-    text: str
+    source: Mapping[str, Any] = field(repr=False, compare=False)
+
+    @property
+    def text(self) -> str:
+        """The statement in nft's words."""
+        return render_statement(self.source)
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +195,12 @@ class Translation:
     address: Expression | None
     port: Expression | None
     flags: tuple[str, ...]
-    text: str
+    source: Mapping[str, Any] = field(repr=False, compare=False)
+
+    @property
+    def text(self) -> str:
+        """The statement in nft's words."""
+        return render_statement(self.source)
 
 
 @dataclass(frozen=True, slots=True)

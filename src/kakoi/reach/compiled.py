@@ -1,0 +1,224 @@
+"""A ruleset lowered once: its chains as blocks, and the way of a packet through them for each hook.
+
+The way of a packet (netfilter, as nftables drives it):
+
+- ``input``: ingress, prerouting, input; ``forward``: ingress, prerouting, forward, postrouting, egress;
+  ``output``: output, postrouting, egress.
+- Chains of one hook run in the order of their priority; *accept* ends only its own chain, *drop* ends everything.
+- Chains of type nat see only the first packet of a connection, at one fixed place for each hook, whatever their priority.
+- Connection tracking looks at the packet at priority -200 of prerouting and output: before, every packet reads as
+  ``ct state invalid``.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+from kakoi.errors import InputError
+from kakoi.reach import dimensions as d
+from kakoi.reach import syntax
+from kakoi.reach.dimensions import Box, Dimension
+from kakoi.reach.intervals import IntervalSet
+from kakoi.reach.lowering import LOCAL, Lowering
+from kakoi.reach.memory import no_collection
+from kakoi.reach.names import CT_STATES
+from kakoi.reach.program import (
+    Action,
+    Alias,
+    Assign,
+    Base,
+    BasePolicy,
+    Block,
+    Call,
+    ChainKey,
+    Change,
+    Entry,
+    Final,
+    Group,
+    Origin,
+    Track,
+    Translate,
+)
+
+type Hook = Literal["input", "forward", "output"]
+
+HOOKS: tuple[Hook, ...] = ("input", "forward", "output")
+_WAYS: Mapping[Hook, tuple[str, ...]] = {
+    "input": ("ingress", "prerouting", "input"),
+    "forward": ("ingress", "prerouting", "forward", "postrouting", "egress"),
+    "output": ("output", "postrouting", "egress"),
+}
+_TRACKING_PRIORITY = -200
+_NAT_PRIORITY = {"prerouting": -100, "output": -100, "postrouting": 100, "input": 100}
+_TRACKED_HOOKS = {"prerouting", "output"}
+_NEW = IntervalSet.single(CT_STATES.index("new"))
+_RELATED = IntervalSet.single(CT_STATES.index("related"))
+_MAPPED_STATES = IntervalSet.single(CT_STATES.index("established"), CT_STATES.index("related"))
+
+
+class CompiledRuleset:
+    """A ruleset ready for questions. Make one and ask it many."""
+
+    def __init__(self, ruleset: syntax.Ruleset) -> None:
+        """Lower every chain.
+
+        Raises:
+            InputError: a jump leads to a chain that does not exist.
+        """
+        self.ruleset = ruleset
+        lowering = Lowering(ruleset)
+        with no_collection():
+            self.blocks: dict[ChainKey, Block] = {
+                (table.family, table.name, chain.name): lowering.chain(chain)
+                for table in ruleset.tables
+                for chain in table.chains.values()
+            }
+        self.assigned = {of for block in self.blocks.values() for of in _assigned_dimensions(block)}
+        self.read = {d.CT_STATE, LOCAL, *d.HEADER}
+        for block in self.blocks.values():
+            self.read.update(_read_dimensions(block))
+        self._ways: dict[Hook, Block] = {}
+        self._check_calls()
+        for hook in HOOKS:
+            self._ways[hook] = self._way(hook, lowering.unknown)
+        self.unknown = tuple(dict.fromkeys(lowering.unknown))
+
+    def way(self, hook: Hook) -> Block:
+        """The base chains that a packet of a hook meets, in order."""
+        return self._ways[hook]
+
+    def _check_calls(self) -> None:
+        for key, block in self.blocks.items():
+            for entry in block.entries:
+                if isinstance(entry.action, Call) and entry.action.chain not in self.blocks:
+                    raise InputError(
+                        f"table {key[0]} {key[1]}, chain {key[2]}: jump to chain {entry.action.chain[2]!r}, which does not exist",
+                        "give the whole output of: nft -j list ruleset",
+                    )
+
+    def _way(self, hook: Hook, unknown: list[syntax.UnknownConstruct]) -> Block:
+        entries: list[Entry] = []
+
+        def add(box: Box, action: Action, origin: Origin = None) -> None:
+            entries.append(Entry(box, action, origin, len(entries)))
+
+        translates = any(
+            chain.base is not None and chain.base.type == "nat" and not table.dormant
+            for table in self.ruleset.tables
+            for chain in table.chains.values()
+        )
+        for step in _WAYS[hook]:
+            chains = list(self._base_chains(step))
+            steps: list[tuple[int, int, int, syntax.Chain | None]] = [
+                (chain.base.priority, 1, index, chain)
+                for index, chain in enumerate(chains)
+                if chain.base is not None and chain.base.type != "nat"
+            ]
+            if step in _TRACKED_HOOKS:
+                steps.append((_TRACKING_PRIORITY, 0, 0, None))
+            if translates and step in _NAT_PRIORITY:
+                steps.append((_NAT_PRIORITY[step], 0, 1, None))
+            for _, _, kind, chain in sorted(steps, key=lambda one: one[:3]):
+                if chain is not None:
+                    self._add_base(entries, chain, unknown)
+                elif kind == 0:
+                    add({}, Track())
+                else:
+                    nat = [chain for chain in chains if chain.base is not None and chain.base.type == "nat"]
+                    self._add_nat(entries, step, sorted(nat, key=_priority), unknown)
+            if step == "prerouting" and hook == "forward":
+                add({LOCAL: d.ONE}, Final("drop"))
+        for chain in self._base_chains(None):
+            self._add_bridge(entries, chain, unknown)
+        return Block(tuple(entries), hook)
+
+    def _base_chains(self, hook: str | None) -> Iterable[syntax.Chain]:
+        """Base chains of a hook that see IP packets of this host; with ``None``, those of bridges."""
+        for table in self.ruleset.tables:
+            if table.dormant or table.family == "arp" or (table.family == "bridge") != (hook is None):
+                continue
+            for chain in table.chains.values():
+                if chain.base is not None and (hook is None or chain.base.hook == hook):
+                    yield chain
+
+    def _add_base(self, entries: list[Entry], chain: syntax.Chain, unknown: list[syntax.UnknownConstruct]) -> None:
+        base = chain.base
+        assert base is not None  # noqa: S101
+        key = (chain.family, chain.table, chain.name)
+        if not self.blocks[key].entries and base.policy == "accept":
+            return
+        box: dict[Dimension, IntervalSet] = {}
+        if chain.family in {"ip", "ip6"}:
+            box[d.FAMILY] = d.IPV4 if chain.family == "ip" else d.IPV6
+        if base.hook in {"ingress", "egress"}:
+            of = d.IIF if base.hook == "ingress" else d.OIF
+            if base.devices:
+                box[of] = IntervalSet.of((number, number) for number in map(d.name_number, base.devices))
+            else:
+                box[d.hidden(f"device of {base.hook} chain {' '.join(key)}")] = d.ONE
+                unknown.append(
+                    syntax.UnknownConstruct(
+                        *key, chain.handle, f"hook {base.hook}", "its device is not listed: any or none"
+                    )
+                )
+        if self._dormant(chain) is None:
+            box[d.hidden(f"table {chain.family} {chain.table} is awake")] = d.ONE
+        policy = BasePolicy(*key, chain.handle, base.policy, base.hook, base.type)
+        entries.append(Entry(box, Base(key, policy), policy, len(entries)))
+
+    def _dormant(self, chain: syntax.Chain) -> bool | None:
+        return next(
+            table.dormant for table in self.ruleset.tables if (table.family, table.name) == (chain.family, chain.table)
+        )
+
+    def _add_nat(
+        self, entries: list[Entry], hook: str, chains: list[syntax.Chain], unknown: list[syntax.UnknownConstruct]
+    ) -> None:
+        """The nat chains of one hook, for the first packet of a connection; what comes later follows its mapping."""
+        group: list[Entry] = []
+        for chain in chains:
+            self._add_base(group, chain, unknown)
+        consulted = d.hidden(f"nat chains of {hook} are consulted for a related connection")
+        mapped = d.hidden(f"an earlier packet made a translation of this connection at {hook}")
+        if group:
+            block = Block(tuple(group), "nat")
+            entries.append(Entry({d.CT_STATE: _NEW}, Group(block), None, len(entries)))
+            entries.append(Entry({d.CT_STATE: _RELATED, consulted: d.ONE}, Group(block), None, len(entries)))
+        rewritten = (d.DADDR4, d.DADDR6, d.DPORT) if hook in _TRACKED_HOOKS else (d.SADDR4, d.SADDR6, d.SPORT)
+        changes: dict[Dimension, Change] = {of: d.everything(of) for of in rewritten}
+        box = {d.CT_STATE: _MAPPED_STATES, mapped: d.ONE}
+        entries.append(Entry(box, Assign(changes, Block(())), None, len(entries)))
+
+    def _add_bridge(self, entries: list[Entry], chain: syntax.Chain, unknown: list[syntax.UnknownConstruct]) -> None:
+        """A bridge's own chains may keep a frame from ever reaching the IP hooks; they let none through."""
+        base = chain.base
+        assert base is not None  # noqa: S101
+        key = (chain.family, chain.table, chain.name)
+        if not self.blocks[key].entries and base.policy == "accept":
+            return
+        effect = "frames of a bridge: may be dropped before the IP hooks see them"
+        unknown.append(syntax.UnknownConstruct(*key, chain.handle, f"bridge hook {base.hook}", effect))
+        policy = BasePolicy(*key, chain.handle, base.policy, base.hook, base.type)
+        choice = d.hidden(f"bridge chain {' '.join(key)} drops the frame")
+        entries.append(Entry({choice: d.ONE}, Final("drop"), policy, len(entries)))
+
+
+def _priority(chain: syntax.Chain) -> int:
+    return chain.base.priority if chain.base is not None else 0
+
+
+def _read_dimensions(block: Block) -> Iterable[Dimension]:
+    for entry in block.entries:
+        yield from entry.box
+        if isinstance(entry.action, Assign):
+            yield from _read_dimensions(entry.action.rest)
+            for change in entry.action.changes.values():
+                if isinstance(change, Alias):
+                    yield change.of
+
+
+def _assigned_dimensions(block: Block) -> Iterable[Dimension]:
+    for entry in block.entries:
+        if isinstance(entry.action, (Assign, Translate)):
+            yield from entry.action.changes
+        if isinstance(entry.action, Assign):
+            yield from _assigned_dimensions(entry.action.rest)
