@@ -31,11 +31,13 @@ def run(*command: str, text: str = "") -> str:
 class Running:
     """An agent at work in a namespace."""
 
-    def __init__(self, namespace: str, order: Mapping[str, Any], hosts_file: Path | None = None) -> None:
+    def __init__(
+        self, namespace: str, order: Mapping[str, Any], hosts_file: Path | None = None, before: str = ""
+    ) -> None:
         # ip-netns(8) gives the command a mount namespace of its own, so another /etc/hosts stays in there.
         names = f"mount --bind {hosts_file} /etc/hosts && " if hosts_file else ""
         self._process = subprocess.Popen(
-            ["ip", "netns", "exec", namespace, "sh", "-c", f"{names}exec {sys.executable} -I {AGENT}"],
+            ["ip", "netns", "exec", namespace, "sh", "-c", f"{names}{before}exec {sys.executable} -I {AGENT}"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -116,7 +118,7 @@ class Net:
         return f"10.66.{number}.1" if family == "ipv4" else f"fd66:{number}::1"
 
     def ip(self, name: str, *lines: str) -> None:
-        """Run lines of ip(8) in a namespace."""
+        """Give lines to the program ip in a namespace."""
         run("ip", "-n", self.namespace(name), "-batch", "-", text="\n".join(lines))
 
     def sysctl(self, name: str, *settings: str) -> None:
@@ -136,9 +138,26 @@ class Net:
         """Give an agent an order without waiting."""
         return Running(self.namespace(name), order)
 
-    def ask(self, name: str, order: Mapping[str, Any]) -> dict[str, Any]:
-        """Give an agent an order and wait for its answer."""
-        return self.start(name, order).answer()
+    def ask(self, name: str, order: Mapping[str, Any], descriptors: int = 0) -> dict[str, Any]:
+        """Give an agent an order and wait for its answer; with ``descriptors`` it may open only so many."""
+        before = f"ulimit -n {descriptors} && " if descriptors else ""
+        return Running(self.namespace(name), order, before=before).answer()
+
+    @contextmanager
+    def python(self, name: str, script: str) -> Iterator[None]:
+        """A program in a namespace, from the moment it prints that it is ready to the end of the block."""
+        process = subprocess.Popen(
+            ["ip", "netns", "exec", self.namespace(name), sys.executable, "-c", script],
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline().strip() == "ready"
+            yield
+        finally:
+            process.kill()
+            process.wait()
 
     def socket(self, name: str) -> str:
         """Where a host's listening process takes its orders."""
