@@ -101,6 +101,7 @@ class Machine:
     """False where the machine chooses routes by more than the destination: every route may then be taken."""
     text: str = field(default="", repr=False, compare=False)
     """The compiled file, for the line of a rule."""
+    _exits: dict[int, tuple[Exit, ...]] = field(default_factory=dict, repr=False, compare=False, init=False)
 
     def leg(self, device: str) -> Leg:
         """The leg of a device name."""
@@ -121,7 +122,9 @@ class Machine:
 
     def exits(self, version: int) -> tuple[Exit, ...]:
         """Every way out, by longest prefix; where several entries compete, each may be taken."""
-        return _exits(self, version)
+        if version not in self._exits:
+            self._exits[version] = _exits(self, version)
+        return self._exits[version]
 
 
 def _exits(machine: Machine, version: int) -> tuple[Exit, ...]:
@@ -131,22 +134,22 @@ def _exits(machine: Machine, version: int) -> tuple[Exit, ...]:
     listed = [route for route in machine.routes if route.destination.version == version]
     routes = list(dict.fromkeys([*connected, *listed]))
     left = IntervalSet.single(0, _MAXIMUM[version])
-    own = machine.own(version)
-    left = left.intersection(own.complement(_MAXIMUM[version]))
+    never_routed = machine.own(version).union(HEARD_BY_ALL[version])
+    left = left.intersection(never_routed.complement(_MAXIMUM[version]))
     exits: list[Exit] = []
     for length in sorted({route.destination.prefixlen for route in routes}, reverse=True):
         same = [route for route in routes if route.destination.prefixlen == length]
         surely: list[IntervalSet] = []
         for route in same:
             whole = addresses_of((route.destination,), version)
-            reached = whole.intersection(left) if machine.routing_known else whole
+            reached = whole.intersection(left)
             rivals = [other for other in same if other is not route and other.destination == route.destination]
             certain = machine.routing_known and route.certain and not rivals
             if reached:
                 exits.append(Exit(route.device, route.via, reached, certain))
             if route.certain:
                 surely.append(whole)
-        for whole in surely:
+        for whole in surely if machine.routing_known else ():
             left = left.intersection(whole.complement(_MAXIMUM[version]))
     return tuple(exits)
 
