@@ -102,10 +102,9 @@ class ConditionReader:
         single = fields[0]
         if (operator in {"in", "!"}) and single.flags:
             pattern = single.bit_pattern(right)
-            none_set = None if pattern is None else single.masked(pattern, 0)
-            if none_set is None:
+            if pattern is None:
                 raise Unclear(requires)
-            return Condition(none_set, operator == "in", requires)
+            return Condition(single.masked(pattern, 0), operator == "in", requires)
         values = _values(single, right)
         if values is None or (operator in _COMPARISONS and (not values or _is_word(right, values))):
             raise Unclear(requires)
@@ -126,10 +125,9 @@ class ConditionReader:
         boxes: list[Box] = []
         for wanted in right.elements if isinstance(right, syntax.SetLiteral) else (right,):
             value = single.bit_pattern(wanted)
-            found = None if value is None else single.masked(mask, value)
-            if found is None:
+            if value is None:
                 raise Unclear(single.requires)
-            boxes.extend(found)
+            boxes.extend(single.masked(mask, value))
         return Condition(tuple(boxes), operator == "!=", single.requires)
 
     def members(self, fields: tuple[Field, ...], of: syntax.Expression) -> tuple[Box, ...]:
@@ -220,6 +218,14 @@ class ConditionReader:
                 if (both := merge(_requirements(fields), box)) is not None
             ]
             yield tuple(boxes), value
+
+    def has_catch_all(self, data: syntax.Expression) -> bool:
+        """Whether a map has an element for every other key."""
+        contents = data
+        if isinstance(data, syntax.SetReference) and data.name in self._sets:
+            contents = self._sets[data.name].contents
+        elements = contents.elements if isinstance(contents, syntax.SetLiteral) else ()
+        return any(isinstance(_bare(element), syntax.Wildcard) for element in elements)
 
     def verdicts(self, data: syntax.Expression) -> list[syntax.Verdict]:
         """Every verdict that a map is seen to hold now."""

@@ -107,6 +107,17 @@ def chance(name: str, bits: int = 1) -> Dimension:
     return found if found is not None else _known(name, HIDDEN_RANK, bits, "chance")
 
 
+def masked_bits(base: Dimension, mask: int, value: int) -> Dimension:
+    """Whether ``base & mask == value``: derived from the base where that is one value, hidden elsewhere."""
+    found = hidden(f"{base.name} & {mask:#x} == {value:#x}")
+    DERIVED[found] = (base, mask, value)
+    return found
+
+
+DERIVED: dict[Dimension, tuple[Dimension, int, int]] = {}
+"""The base, mask and value of every dimension that follows from another one."""
+
+
 @cache
 def everything(of: Dimension) -> IntervalSet:
     """All values of a dimension."""

@@ -104,8 +104,8 @@ class Field:
             return ({self.parts[0]: values},) if values else ()
         return tuple(box for low, high in values for box in _aligned(self.parts, low, high))
 
-    def masked(self, mask: int, value: int) -> tuple[Box, ...] | None:
-        """The region where ``field & mask == value``; ``None`` when it takes too many pieces."""
+    def masked(self, mask: int, value: int) -> tuple[Box, ...]:
+        """The region where ``field & mask == value``; of a scattered mask, a dimension of its own."""
         if self.one_hot:
             chosen = [
                 index for index, state in enumerate(names.CT_STATES) if names.CT_STATE_BITS[state] & mask == value
@@ -118,7 +118,7 @@ class Field:
                 {part: d.ONE if value >> bit & 1 else d.ZERO for bit, part in enumerate(self.parts) if mask >> bit & 1},
             )
         found = masked(mask, value, self.bits)
-        return None if found is None else self.boxes(found)
+        return ({d.masked_bits(self.parts[0], mask, value): d.ONE},) if found is None else self.boxes(found)
 
     def bit_pattern(self, expression: syntax.Expression) -> int | None:
         """The bits that a mask or flag list stands for."""

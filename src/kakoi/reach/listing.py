@@ -77,7 +77,7 @@ def text_to_json(text: str, origin: str, directory: Path | None = None) -> str:
             "run as root, allow user namespaces, or give the output of: nft -j list ruleset",
         )
     listed, _, plain = result.stdout.partition(_SEPARATOR)
-    return _completed(listed, plain)
+    return complete_listing(listed, plain)
 
 
 @cache
@@ -92,8 +92,11 @@ def _devices(text: str) -> list[str]:
     return sorted(name for name in names if 0 < len(name) < 16 and name != "lo" and not name.isdigit())  # noqa: PLR2004 - IFNAMSIZ
 
 
-def _completed(listed: str, plain: str) -> str:
-    """The JSON with what nft 1.0.6 leaves out of it: table flags, chain devices, the ``dynamic`` flag of sets."""
+def complete_listing(listed: str, plain: str) -> str:
+    """The JSON of a ruleset with what nft 1.0.6 leaves out of it, taken from the same ruleset's text.
+
+    These are table flags, the devices of ingress chains and the ``dynamic`` flag of sets.
+    """
     document = json.loads(listed)
     facts = _facts(plain)
     for item in document["nftables"]:

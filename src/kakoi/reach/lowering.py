@@ -175,7 +175,7 @@ class _RuleLowering:
             path.require(unclear.requires)
             yield from self._any_verdict(statement, path)
             return
-        catch_all = any(not box for boxes, _ in elements for box in boxes)
+        catch_all = self._reader.has_catch_all(statement.data)
         for boxes, value in elements:
             if not isinstance(value, syntax.Verdict):
                 continue

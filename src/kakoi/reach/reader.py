@@ -264,7 +264,8 @@ class _Reader:
             case "set":
                 return self._set_literal(body)
             case "elem":
-                return syntax.Element(self._expression(body["val"]), "timeout" in body or "expires" in body)
+                timed = "timeout" in body or "expires" in body
+                return syntax.Element(self._expression(body["val"]), timed, str(body.get("comment", "")))
             case "map":
                 return syntax.MapLookup(self._expression(body["key"]), self._expression(body["data"]))
             case "&" | "|" | "^" | "<<" | ">>":

@@ -86,6 +86,7 @@ class Element:
     value: Expression
     expires: bool
     """It has a timeout: it is a member now and may not be one at the next packet."""
+    comment: str = field(default="", compare=False)
 
 
 @dataclass(frozen=True, slots=True)

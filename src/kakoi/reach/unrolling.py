@@ -318,6 +318,18 @@ class Unrolling:
                 region[chosen] = change
         self._continue(replace(scope, region=region), frames, environment, self._accepted)
 
+    def _derived(self, of: Dimension, region: Mapping[Dimension, IntervalSet]) -> int | Dimension:
+        """The value of a masked comparison where its base is one value; elsewhere a dimension of its own."""
+        base, mask, value = d.DERIVED[of]
+        binding = self._environment.get(base)
+        if isinstance(binding, IntervalSet):
+            return int(binding.first & mask == value)
+        read = base if binding is None else binding.of
+        known = region.get(read)
+        if known is not None and known.size == 1:
+            return int(known.first & mask == value)
+        return of if read is base else d.hidden(f"{of.name} of {read.name}")
+
     def _bounds(self, of: Dimension, region: Mapping[Dimension, IntervalSet]) -> tuple[int, int] | None:
         binding = self._environment.get(of)
         if isinstance(binding, IntervalSet):
@@ -329,7 +341,7 @@ class Unrolling:
         values = region.get(of)
         return None if values is None else (values.first, values.last)
 
-    def _narrow(  # noqa: C901 - the innermost loop: calls would double its time
+    def _narrow(  # noqa: C901, PLR0912 - the innermost loop: calls would double its time
         self, box: Box, region: Mapping[Dimension, IntervalSet], visit: int
     ) -> dict[Dimension, IntervalSet] | None:
         """What an entry's box asks beyond the region; ``None`` when they do not meet."""
@@ -346,6 +358,13 @@ class Unrolling:
                 read, values = binding.of, values.complement(1) if binding.flipped else values  # noqa: PLW2901
             elif visit > 1 and of.notation == "chance":
                 read = d.chance(f"{of.name} at visit {visit}", of.bits)
+            elif of in d.DERIVED:
+                derived = self._derived(of, region)
+                if isinstance(derived, int):
+                    if derived not in values:
+                        return None
+                    continue
+                read = derived
             known = asked.get(read) or region.get(read)
             if known is None:
                 if values.starts[0] == 0 and values.ends[0] >= read.maximum:
