@@ -94,9 +94,8 @@ def show(console: Console, policy: Policy, judgement: Judgement) -> None:
         console.print(
             f"{_tally(report.Tally(count.held, count.mismatch, count.unknown))}  {japanese} / {english}{apart}"
         )
-    wrong = (report.describe(policy, finding) for finding in report.findings(judgement, "mismatch"))
     for mark, sentences in (
-        ("[red]✗[/]", wrong),
+        ("[red]✗[/]", report.summary_of_mismatches(policy, judgement)),
         ("[yellow]?[/]", report.summary_of_unknown(policy, judgement)),
     ):
         shown, left_off = report.first(sentences, SENTENCES_SHOWN)

@@ -25,6 +25,7 @@ _OUTCOMES = {
     "elsewhere": ("別の機器が応答", "answered by another machine"),
     "unknown": ("不明", "unknown"),
 }
+SHOWN_OF_ONE_FILTER = 3
 _ROLES = {"output": ("送信", "output"), "forward": ("転送", "forward"), "input": ("受信", "input")}
 
 
@@ -253,6 +254,19 @@ def first(sentences: Iterable[Sentence], limit: int) -> tuple[list[Sentence], in
     return listed[:limit], max(0, len(listed) - limit)
 
 
+def summary_of_mismatches(policy: Policy, judgement: Judgement) -> Iterator[Sentence]:
+    """Every mismatch, one sentence each; of one machine's filter the first few, and how many more it let pass."""
+    passed: dict[tuple[str, str], list[PointVerdict]] = defaultdict(list)
+    for finding in findings(judgement, "mismatch"):
+        if isinstance(finding, PointVerdict):
+            passed[finding.test.host, finding.test.role].append(finding)
+    for same in passed.values():
+        yield from _with_count([describe(policy, finding) for finding in same[:SHOWN_OF_ONE_FILTER]], len(same))
+    for finding in findings(judgement, "mismatch"):
+        if not isinstance(finding, PointVerdict):
+            yield describe(policy, finding)
+
+
 def summary_of_unknown(policy: Policy, judgement: Judgement) -> Iterator[Sentence]:
     """What could not be found out, one sentence for each reason, with how often and one example."""
     by_reason: dict[tuple[type, str], list[CellVerdict | PointVerdict | AttackVerdict | NameVerdict]] = defaultdict(
@@ -261,6 +275,12 @@ def summary_of_unknown(policy: Policy, judgement: Judgement) -> Iterator[Sentenc
     for finding in findings(judgement, "unknown"):
         by_reason[type(finding), finding.reason].append(finding)
     for same in by_reason.values():
-        example = describe(policy, same[0])
-        more = f" (+{len(same) - 1:,})" if len(same) > 1 else ""
-        yield Sentence(f"{example.japanese}{more}", f"{example.english}{more}")
+        yield from _with_count([describe(policy, same[0])], len(same))
+
+
+def _with_count(shown: list[Sentence], total: int) -> list[Sentence]:
+    """Sentences, the last with how many of its kind are left off."""
+    if total > len(shown):
+        last, more = shown[-1], total - len(shown)
+        shown[-1] = Sentence(f"{last.japanese}（ほか {more:,} 件）", f"{last.english} (and {more:,} more)")
+    return shown
