@@ -63,6 +63,7 @@ class Delivery:
     opened: frozenset[str]
     """Machines that had to fail."""
     certain: bool
+    """They arrive whatever is not known, once the opened machines have failed."""
     last: Step | None
     """The last hook passed; ``None`` for a neighbour without a machine."""
     wire: str
@@ -195,7 +196,7 @@ class _Journey:
                 step = Step(
                     machine.name, "input", arrival.leg.device, "", before, translation, final, failed, arrival.step
                 )
-                certain = arrival.certain and passage.certain and len(passage.translations) == 1 and not failed
+                certain = arrival.certain and passage.certain and len(passage.translations) == 1
                 self._deliver(Delivery(machine.name, final, opened, certain, step, arrival.leg.wire))
 
     def leave(self, machine: Machine, hook: Literal["forward", "output"], iif: str, start: _Start) -> None:
@@ -226,7 +227,7 @@ class _Journey:
             return
         failed = opened != start.opened
         step = Step(machine.name, hook, iif, exit_.device, before, translation, final, failed, start.step)
-        certain = start.certain and passage.certain and exit_.certain and len(passage.translations) == 1 and not failed
+        certain = start.certain and passage.certain and exit_.certain and len(passage.translations) == 1
         onward = _Start(start.version, final, opened, certain, start.hops, step)
         wire = machine.leg(exit_.device).wire
         if exit_.via is None:
@@ -275,7 +276,7 @@ class _Journey:
             return
         for passage in self._traveller.filters[machine.name].passages(hook, iif, oif, reply=self._reply):
             yield passage, opened
-        if hook != "output" and len(opened) < self._traveller.most_opened:
+        if len(opened) < self._traveller.most_opened:
             yield OPEN[0], opened | {machine.name}
 
     def _deliver(self, delivery: Delivery) -> None:
