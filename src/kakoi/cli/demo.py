@@ -52,7 +52,7 @@ def command(*, policy_directory: Path, full: bool) -> int:
     with doing("変換 / Compiling every host's files"):
         write_artifacts(compile_policy(policy), compiled)
     labs.up(lab, policy_directory, doing)
-    if not any(machine.rules for machine in labs.status(lab)):
+    if all(machine.rules is False for machine in labs.status(lab)):
         with doing("設定前の確認 / Asking the network before anything is closed") as shown:
             before = verify(root, policy, inventory, "quick", progress=shown.task)
         console.print(_open_before(before))

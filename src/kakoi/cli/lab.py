@@ -29,6 +29,7 @@ name_option = click.option(
 )
 
 _PASSED_ON = {"ignore_unknown_options": True, "allow_interspersed_args": False}
+_RULES = {True: "あり", False: "[dim]なし[/]", None: "[red]不明[/]"}
 _STATE_STYLES = {"running": "green", "degraded": "red", "stopped": "red", "missing": "red"}
 
 
@@ -159,7 +160,7 @@ def _table(machines: Iterable[labs.Machine]) -> Table:
         first = True
         for zone, addresses in machine.addresses.items():
             state = f"[{_STATE_STYLES.get(machine.state, 'yellow')}]{machine.state}[/]"
-            rules = "あり" if machine.rules else "[dim]なし[/]"
+            rules = _RULES[machine.rules]
             uptime = "" if machine.uptime_seconds is None else _duration(machine.uptime_seconds)
             about = (machine.host, state, rules, uptime) if first else ("",) * 4
             table.add_row(about[0], zone, "\n".join(addresses), *about[1:], style=None if machine.managed else "dim")

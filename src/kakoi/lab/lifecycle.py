@@ -14,12 +14,12 @@ from kakoi.errors import InputError, KakoiError
 from kakoi.lab import fabric, machines, ssh
 from kakoi.lab.images import SUITES, Recipe, ensure_image, recipe
 from kakoi.lab.machines import Account, MachinePlan
-from kakoi.lab.names import CACHE, RUN, Lab, namespace_path
+from kakoi.lab.names import CACHE, RUN, Lab
 from kakoi.lab.packages import SIGNING_KEY, Pool, ensure_pool
 from kakoi.lab.podman import Podman, podman_for
 from kakoi.lab.requirements import require, require_root
 from kakoi.lab.state import HostState, LabState, find_state, network_document, networks_of, read_state, write_state
-from kakoi.lab.system import Progress, Teller, in_parallel, locked, remove_tree, run_anyhow
+from kakoi.lab.system import Progress, Teller, in_parallel, locked, remove_tree
 from kakoi.policy import Policy, load_policy
 
 MIRROR_ROOT = "/srv/mirror"
@@ -39,8 +39,8 @@ class Machine:
     managed: bool
     state: str
     """What systemd says: ``running``, ``degraded``, ``starting``...; ``stopped`` or ``missing`` without it."""
-    rules: bool
-    """Whether its network namespace holds any nftables table."""
+    rules: bool | None
+    """Whether its network namespace holds any nftables table; None when it could not be found out."""
     uptime_seconds: int | None
 
 
@@ -128,7 +128,7 @@ def status(lab: Lab) -> tuple[Machine, ...]:
                 os=about.os,
                 managed=about.managed,
                 state=machines.machine_state(process_id) if entry else "missing",
-                rules=has_rules(about.namespace),
+                rules=machines.has_rules(process_id),
                 uptime_seconds=int(now - entry["StartedAt"]) if entry and process_id else None,
             )
         )
@@ -167,12 +167,6 @@ def require_host(state: LabState, host: str) -> HostState:
     if host not in state.hosts:
         raise InputError(f"the lab {state.name} has no host {host!r}", f"its hosts are: {', '.join(state.hosts)}")
     return state.hosts[host]
-
-
-def has_rules(namespace: str) -> bool:
-    """Whether a namespace holds any nftables table; raises nothing for one that is gone."""
-    path = namespace_path(namespace)
-    return bool(path.exists() and run_anyhow("nsenter", f"--net={path}", "nft", "list", "tables")[1].strip())
 
 
 def recipes_of(policy: Policy) -> dict[str, Recipe]:

@@ -133,6 +133,19 @@ def is_up(process_id: int) -> bool:
     return machine_state(process_id) in {"running", "degraded"}
 
 
+def has_rules(process_id: int) -> bool | None:
+    """Whether a machine's kernel holds any nftables table; None when that could not be found out.
+
+    Asked with the machine's own nft: one that is older than the one that loaded the rules may crash on them.
+    """
+    if process_id == 0:
+        return None
+    status, output, errors = run_anyhow(*_inside(process_id), "nft", "list", "tables")
+    if status == 0:
+        return bool(output.strip())
+    return False if "nft: No such file" in errors else None
+
+
 def failed_units(process_id: int) -> tuple[str, ...]:
     """Units that systemd could not start or that ended badly."""
     listed = ("systemctl", "list-units", "--failed", "--plain", "--no-legend")
