@@ -41,6 +41,8 @@ class PlaybookResult:
     changed: Mapping[str, int]
     """Host -> number of tasks that changed something."""
     failures: tuple[Failure, ...]
+    results: Mapping[str, Mapping[str, Any]]
+    """Host -> result of the task that the caller asked to keep, failed or not."""
     log: Path
     """ansible-playbook's own output."""
 
@@ -69,11 +71,13 @@ class _Watcher:
     """Collects ansible-runner's events (the one place that keeps state while a playbook runs)."""
 
     progress: Progress | None
+    kept_task: str = ""
     task: str = ""
     started: int = 0
     finished: int = 0
     failures: list[Failure] = field(default_factory=list)
     stats: dict[str, dict[str, int]] = field(default_factory=dict)
+    results: dict[str, dict[str, Any]] = field(default_factory=dict)
 
     def __call__(self, event: Mapping[str, Any]) -> bool:
         data = event.get("event_data") or {}
@@ -90,6 +94,8 @@ class _Watcher:
                     self._fail(data, unreachable=kind == "runner_on_unreachable")
             case "playbook_on_stats":
                 self.stats = {key: dict(data.get(key) or {}) for key in ("processed", "changed")}
+        if self.kept_task and str(data.get("task", "")) == self.kept_task and data.get("res") is not None:
+            self.results[str(data["host"])] = dict(data["res"])
         if self.progress:
             self.progress(self.task, self.finished, max(self.started, self.finished))
         return False
@@ -116,15 +122,18 @@ def run_playbook(
     *,
     extra_variables: Mapping[str, Any] | None = None,
     check: bool = False,
+    keep: str = "",
     progress: Progress | None = None,
 ) -> PlaybookResult:
     """Run ``playbooks/<playbook>.yml`` of the project against an inventory and wait for its end.
+
+    ``keep`` names the one task whose result is wanted from each host.
 
     The run's own files lie in ``build/playbooks/<playbook>/<time>/``: two runs at once do not meet. The latest
     ``RUNS_KEPT`` of each playbook are kept.
     """
     place = _fresh_place(root / "build" / "playbooks" / playbook)
-    watcher = _Watcher(progress)
+    watcher = _Watcher(progress, keep)
     runner = ansible_runner.run(
         private_data_dir=str(place),
         project_dir=str(root),
@@ -148,5 +157,6 @@ def run_playbook(
         hosts=hosts,
         changed={host: int(watcher.stats.get("changed", {}).get(host, 0)) for host in hosts},
         failures=tuple(watcher.failures),
+        results=watcher.results,
         log=place / "artifacts" / "run" / "stdout",
     )

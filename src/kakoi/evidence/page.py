@@ -14,8 +14,8 @@ from kakoi.evidence.zone_map import zone_map_svg
 from kakoi.observe import HostObservations
 from kakoi.policy import Policy
 from kakoi.policy.sets import internet_facing, my_number_stores
-from kakoi.probe.judge import AttackVerdict, Judgement
-from kakoi.probe.report import GATEWAYS, VIEWS, Tally, View, describe, findings, place, zone_tallies
+from kakoi.probe.judge import AttackVerdict, Judgement, View
+from kakoi.probe.report import GATEWAYS, VIEWS, Tally, describe, findings, place, zone_tallies
 
 _JAPAN = timezone(timedelta(hours=9), "JST")
 _REIWA_BEFORE = 2018
@@ -74,6 +74,7 @@ _ASKED: Mapping[View, str] = {
     "points": "各ゲートウェイ・各ホストの規則が、単独でも遮断する",
     "attacks": "侵害されたホストから保管先へ送り、届いたものを数える",
     "names": "名前が正しいアドレスを指す",
+    "rules": "各ホストで動いている規則が、ポリシーから変換したものと一致する",
 }
 
 

@@ -19,7 +19,10 @@ from typing import Any, Literal, NamedTuple
 from kakoi.errors import ExitStatus
 from kakoi.policy.model import Family
 from kakoi.probe.plan import BEACON_POINT, Assault, NameQuestion, Plan, PointTest, Question
+from kakoi.probe.rules import RuleVerdict
 
+type View = Literal["cells", "points", "attacks", "names", "rules"]
+VIEWS: tuple[View, ...] = ("cells", "points", "attacks", "names", "rules")
 type Verdict = Literal["held", "mismatch", "unknown"]
 type Answers = Mapping[str, Mapping[str, Mapping[str, Any]]]
 """Host -> action (listen, connect, attack, stop) -> what its agent answered."""
@@ -91,10 +94,11 @@ class Judgement:
     points: tuple[PointVerdict, ...]
     attacks: tuple[AttackVerdict, ...]
     names: tuple[NameVerdict, ...]
+    rules: tuple[RuleVerdict, ...]
     silent_hosts: Mapping[str, str] = field(default_factory=dict)
     """Hosts of the plan that gave no usable answer, and why."""
 
-    def count(self, kind: Literal["cells", "points", "attacks", "names"]) -> Count:
+    def count(self, kind: View) -> Count:
         """Totals of one view."""
         verdicts: Counter[str] = Counter(entry.verdict for entry in getattr(self, kind))
         apart = sum(entry.verdict == "unknown" and entry.reason == NO_VANTAGE for entry in getattr(self, kind))
@@ -103,7 +107,7 @@ class Judgement:
     @property
     def exit_status(self) -> ExitStatus:
         """1 with any mismatch; 3 when something that could be asked stayed unknown, or nothing was found out at all."""
-        counts = [self.count(kind) for kind in ("cells", "points", "attacks", "names")]
+        counts = [self.count(kind) for kind in VIEWS]
         if any(count.mismatch for count in counts):
             return ExitStatus.FAILED
         if any(count.unknown > count.no_vantage for count in counts) or not counts[0].held:
@@ -111,8 +115,8 @@ class Judgement:
         return ExitStatus.HELD
 
 
-def judge(plan: Plan, answers: Answers) -> Judgement:
-    """Put the answers of a run beside its plan."""
+def judge(plan: Plan, answers: Answers, rules: tuple[RuleVerdict, ...] = ()) -> Judgement:
+    """Put the answers of a run beside its plan, and the comparison of rules beside both."""
     evidence = {host: _Evidence(answers.get(host, {})) for host in plan.hosts}
     cells = _Cells(plan, evidence).verdicts()
     return Judgement(
@@ -121,6 +125,7 @@ def judge(plan: Plan, answers: Answers) -> Judgement:
         points=tuple(_judge_point(plan, evidence, test) for test in plan.points),
         attacks=tuple(_Attacks(plan, evidence).verdicts()),
         names=tuple(_judge_name(evidence, question) for question in plan.names),
+        rules=rules,
         silent_hosts={host: found.trouble for host, found in evidence.items() if found.trouble},
     )
 

@@ -5,15 +5,17 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal, NamedTuple
 
 from kakoi.policy import Policy
-from kakoi.probe.judge import NO_VANTAGE, AttackVerdict, CellVerdict, Judgement, NameVerdict, PointVerdict
+from kakoi.probe.judge import NO_VANTAGE, AttackVerdict, CellVerdict, Judgement, NameVerdict, PointVerdict, View
+from kakoi.probe.rules import DIFFERENCES_TOLD, RuleVerdict
 
-type View = Literal["cells", "points", "attacks", "names"]
+type Finding = CellVerdict | PointVerdict | AttackVerdict | NameVerdict | RuleVerdict
 
 VIEWS: Mapping[View, tuple[str, str]] = {
     "cells": ("通信", "connections"),
     "points": ("防御点ごと", "each enforcement point alone"),
     "attacks": ("保管先への攻撃", "attacks on stores"),
     "names": ("名前", "names"),
+    "rules": ("動いている規則", "rules in force"),
 }
 """What each view is called."""
 GATEWAYS = "gateways"
@@ -44,7 +46,7 @@ class Tally(NamedTuple):
     unknown: int
 
 
-def describe(policy: Policy, finding: CellVerdict | PointVerdict | AttackVerdict | NameVerdict) -> Sentence:
+def describe(policy: Policy, finding: Finding) -> Sentence:
     """One finding as a sentence that names the pair, what was expected and seen, and the flow."""
     match finding:
         case CellVerdict():
@@ -55,6 +57,8 @@ def describe(policy: Policy, finding: CellVerdict | PointVerdict | AttackVerdict
             return _describe_attack(finding)
         case NameVerdict():
             return _describe_name(finding)
+        case RuleVerdict():
+            return _describe_rules(finding)
 
 
 def _describe_cell(policy: Policy, finding: CellVerdict) -> Sentence:
@@ -138,6 +142,14 @@ def _describe_name(finding: NameVerdict) -> Sentence:
     )
 
 
+def _describe_rules(finding: RuleVerdict) -> Sentence:
+    told = "; ".join(finding.differences[:DIFFERENCES_TOLD])
+    more = len(finding.differences) - DIFFERENCES_TOLD
+    told = f": {told}{f' … +{more}' if more > 0 else ''}" if told else ""
+    japanese = "ポリシーと違う規則が動いている" if finding.verdict == "mismatch" else "規則は未確認"
+    return Sentence(f"{finding.host}: {japanese}（{finding.reason}）{told}", f"{finding.host}: {finding.reason}{told}")
+
+
 def zone_tallies(policy: Policy, judgement: Judgement) -> Mapping[tuple[str, str], Tally]:
     """Verdicts on connections by zone pair; see ``place``."""
     counts: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
@@ -157,9 +169,7 @@ def place(policy: Policy, host: str) -> str:
     return GATEWAYS if policy.hosts[host].kind == "gateway" else policy.zone_of(host)
 
 
-def findings(
-    judgement: Judgement, verdict: Literal["mismatch", "unknown"]
-) -> Iterator[CellVerdict | PointVerdict | AttackVerdict | NameVerdict]:
+def findings(judgement: Judgement, verdict: Literal["mismatch", "unknown"]) -> Iterator[Finding]:
     """Everything with a verdict, view by view; what nobody could ask is left out."""
     for view in VIEWS:
         for finding in getattr(judgement, view):
@@ -182,6 +192,7 @@ def as_json(judgement: Judgement) -> dict[str, Any]:
         "points": [_point_json(finding) for finding in judgement.points if finding.verdict != "held"],
         "attacks": [_attack_json(finding) for finding in judgement.attacks],
         "names": [_name_json(finding) for finding in judgement.names if finding.verdict != "held"],
+        "rules": [_rules_json(finding) for finding in judgement.rules],
     }
 
 
@@ -248,6 +259,15 @@ def _name_json(finding: NameVerdict) -> dict[str, Any]:
     }
 
 
+def _rules_json(finding: RuleVerdict) -> dict[str, Any]:
+    return {
+        "host": finding.host,
+        "verdict": finding.verdict,
+        "reason": finding.reason,
+        "differences": list(finding.differences),
+    }
+
+
 def first(sentences: Iterable[Sentence], limit: int) -> tuple[list[Sentence], int]:
     """The first sentences, and how many were left off."""
     listed = list(sentences)
@@ -269,9 +289,7 @@ def summary_of_mismatches(policy: Policy, judgement: Judgement) -> Iterator[Sent
 
 def summary_of_unknown(policy: Policy, judgement: Judgement) -> Iterator[Sentence]:
     """What could not be found out, one sentence for each reason, with how often and one example."""
-    by_reason: dict[tuple[type, str], list[CellVerdict | PointVerdict | AttackVerdict | NameVerdict]] = defaultdict(
-        list
-    )
+    by_reason: dict[tuple[type, str], list[Finding]] = defaultdict(list)
     for finding in findings(judgement, "unknown"):
         by_reason[type(finding), finding.reason].append(finding)
     for same in by_reason.values():

@@ -1,6 +1,7 @@
 """One run of the probe over an inventory: write orders, run ``playbooks/verify.yml``, read the answers, judge.
 
-A run's folder is ``build/verify/<run>/``: ``orders/<host>.json`` (what was asked), ``<host>.json`` (what each agent
+A run's folder is ``build/verify/<run>/``: ``orders/<host>.json`` (what was asked), ``rules/<host>.nft`` (what must be
+in force), ``<host>.json`` (what each agent
 answered, with times), ``judgement.json`` (canonical, see ``report``).
 """
 
@@ -15,13 +16,19 @@ from pathlib import Path
 from typing import Any
 
 from kakoi.canonical import canonical_json
+from kakoi.compile.nftables import rulesets
 from kakoi.compile.truth import truth_table
 from kakoi.errors import InputError
 from kakoi.playbook import Progress, run_playbook
 from kakoi.policy import Policy
+from kakoi.policy.sets import managed_hosts
 from kakoi.probe.judge import Judgement, judge
 from kakoi.probe.plan import Plan, Scope, plan_probe
 from kakoi.probe.report import as_json
+from kakoi.probe.rules import judge_rules
+
+COMPARISON = "Compare the rules in force with the policy's / 動いている規則をポリシーと比較"
+"""Title of the playbook's task that compares rules."""
 
 type Say = Callable[[Plan], None]
 """Told the plan before anything is sent."""
@@ -55,9 +62,18 @@ def verify(
         say(plan)
     folder = root / "build" / "verify" / name
     write_orders(plan, folder)
+    write_rules(policy, folder)
     # Hosts that fail or do not answer are part of the result: their cells become unknown.
-    run_playbook(root, "verify", inventory, extra_variables={"kakoi_verify_directory": str(folder)}, progress=progress)
-    judgement = judge(plan, read_answers(folder, plan.hosts))
+    done = run_playbook(
+        root,
+        "verify",
+        inventory,
+        extra_variables={"kakoi_verify_directory": str(folder)},
+        keep=COMPARISON,
+        progress=progress,
+    )
+    rules = judge_rules((host for host in managed_hosts(policy) if host in plan.hosts), done.results)
+    judgement = judge(plan, read_answers(folder, plan.hosts), rules)
     (folder / "judgement.json").write_text(canonical_json(as_json(judgement)), encoding="utf-8")
     return ProbeRun(judgement, folder)
 
@@ -68,6 +84,14 @@ def write_orders(plan: Plan, folder: Path) -> None:
     orders.mkdir(parents=True)
     for host, own in plan.hosts.items():
         (orders / f"{host}.json").write_text(canonical_json(own.orders), encoding="utf-8")
+
+
+def write_rules(policy: Policy, folder: Path) -> None:
+    """Write each managed host's rules, as this policy compiles them, below the run's folder."""
+    rules = folder / "rules"
+    rules.mkdir(parents=True)
+    for host, text in rulesets(policy):
+        (rules / f"{host}.nft").write_text(text, encoding="utf-8")
 
 
 def read_answers(folder: Path, hosts: Collection[str]) -> dict[str, dict[str, Mapping[str, Any]]]:

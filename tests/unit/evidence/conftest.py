@@ -43,6 +43,7 @@ def held(plan: Plan) -> Judgement:
         points=tuple(PointVerdict(test, "held", "") for test in plan.points),
         attacks=tuple(AttackVerdict(assault, "held", "", 4) for assault in plan.assaults),
         names=tuple(NameVerdict(question, "held", "", ()) for question in plan.names),
+        rules=(),
     )
 
 
