@@ -4,7 +4,7 @@ The way of a packet (netfilter, as nftables drives it):
 
 - ``input``: ingress, prerouting, input; ``forward``: ingress, prerouting, forward, postrouting, egress;
   ``output``: output, postrouting, egress.
-- Chains of one hook run in the order of their priority; *accept* ends only its own chain, *drop* ends everything.
+- Chains of one hook run in the order of their priority, of equal priority the one registered last first; *accept* ends only its own chain, *drop* ends everything.
 - Chains of type nat see only the first packet of a connection, at one fixed place for each hook, whatever their priority.
 - Connection tracking looks at the packet at priority -200 of prerouting and output: before, every packet reads as
   ``ct state invalid``.
@@ -35,6 +35,7 @@ from kakoi.reach.program import (
     Final,
     Group,
     Origin,
+    Route,
     Track,
     Translate,
 )
@@ -107,43 +108,71 @@ class CompiledRuleset:
             for chain in table.chains.values()
         )
         for step in _WAYS[hook]:
-            chains = list(self._base_chains(step))
-            steps: list[tuple[int, int, int, syntax.Chain | None]] = [
-                (chain.base.priority, 1, index, chain)
-                for index, chain in enumerate(chains)
-                if chain.base is not None and chain.base.type != "nat"
-            ]
-            if step in _TRACKED_HOOKS:
-                steps.append((_TRACKING_PRIORITY, 0, 0, None))
+            chains = self._base_chains(step)
+            fixed = [(_TRACKING_PRIORITY, "track")] if step in _TRACKED_HOOKS else []
             if translates and step in _NAT_PRIORITY:
-                steps.append((_NAT_PRIORITY[step], 0, 1, None))
-            for _, _, kind, chain in sorted(steps, key=lambda one: one[:3]):
-                if chain is not None:
-                    self._add_base(entries, chain, unknown)
-                elif kind == 0:
+                fixed.append((_NAT_PRIORITY[step], "translate"))
+            filters = [chain for chain in chains if _base(chain).type != "nat"]
+            nat = [chain for chain in chains if _base(chain).type == "nat"]
+            for priority in sorted({_base(chain).priority for chain in filters} | {at for at, _ in fixed}):
+                equals = [chain for chain in filters if _base(chain).priority == priority]
+                beside = [kind for at, kind in fixed if at == priority]
+                self._add_equals(entries, equals, unknown, before=d.ONE if beside else None)
+                if "track" in beside:
                     add({}, Track())
-                else:
-                    nat = [chain for chain in chains if chain.base is not None and chain.base.type == "nat"]
-                    self._add_nat(entries, step, sorted(nat, key=_priority), unknown)
+                if "translate" in beside:
+                    self._add_nat(entries, step, sorted(nat, key=lambda chain: _base(chain).priority), unknown)
+                if beside:
+                    self._add_equals(entries, equals, unknown, before=d.ZERO)
             if step == "prerouting" and hook == "forward":
                 add({LOCAL: d.ONE}, Final("drop"))
+                add({}, Route())
         for chain in self._base_chains(None):
             self._add_bridge(entries, chain, unknown)
         return Block(tuple(entries), hook)
 
-    def _base_chains(self, hook: str | None) -> Iterable[syntax.Chain]:
-        """Base chains of a hook that see IP packets of this host; with ``None``, those of bridges."""
+    def _base_chains(self, hook: str | None) -> list[syntax.Chain]:
+        """Base chains of a hook that see IP packets of this host, the last registered first; with ``None``, bridges'."""
+        found: list[syntax.Chain] = []
         for table in self.ruleset.tables:
             if table.dormant or table.family == "arp" or (table.family == "bridge") != (hook is None):
                 continue
-            for chain in table.chains.values():
-                if chain.base is not None and (hook is None or chain.base.hook == hook):
-                    yield chain
+            chains = table.chains.values()
+            found.extend(chain for chain in chains if chain.base and (hook is None or chain.base.hook == hook))
+        return found[::-1]
+
+    def _add_equals(
+        self,
+        entries: list[Entry],
+        chains: list[syntax.Chain],
+        unknown: list[syntax.UnknownConstruct],
+        before: IntervalSet | None,
+    ) -> None:
+        """Chains of equal priority.
+
+        Beside connection tracking or translation of the same priority, whichever was registered last comes first, and no
+        listing tells: both orders are reckoned with.
+        """
+        if len(chains) > 1 and len({(chain.family, chain.table) for chain in chains}) > 1:
+            for chain in chains:
+                if any(isinstance(entry.action, (Assign, Call)) for entry in self.blocks[_key(chain)].entries):
+                    effect = "another table's chain has the same priority: the one listed last is taken to come first"
+                    unknown.append(
+                        syntax.UnknownConstruct(*_key(chain), chain.handle, f"priority {_base(chain).priority}", effect)
+                    )
+        for chain in chains:
+            added: list[Entry] = []
+            self._add_base(added, chain, unknown)
+            for entry in added:
+                box = entry.box
+                if before is not None:
+                    choice = d.hidden(f"chain {' '.join(_key(chain))} comes before what has the same priority")
+                    box = {**box, choice: before}
+                entries.append(Entry(box, entry.action, entry.origin, len(entries)))
 
     def _add_base(self, entries: list[Entry], chain: syntax.Chain, unknown: list[syntax.UnknownConstruct]) -> None:
-        base = chain.base
-        assert base is not None  # noqa: S101
-        key = (chain.family, chain.table, chain.name)
+        base = _base(chain)
+        key = _key(chain)
         if not self.blocks[key].entries and base.policy == "accept":
             return
         box: dict[Dimension, IntervalSet] = {}
@@ -190,9 +219,8 @@ class CompiledRuleset:
 
     def _add_bridge(self, entries: list[Entry], chain: syntax.Chain, unknown: list[syntax.UnknownConstruct]) -> None:
         """A bridge's own chains may keep a frame from ever reaching the IP hooks; they let none through."""
-        base = chain.base
-        assert base is not None  # noqa: S101
-        key = (chain.family, chain.table, chain.name)
+        base = _base(chain)
+        key = _key(chain)
         if not self.blocks[key].entries and base.policy == "accept":
             return
         effect = "frames of a bridge: may be dropped before the IP hooks see them"
@@ -202,8 +230,13 @@ class CompiledRuleset:
         entries.append(Entry({choice: d.ONE}, Final("drop"), policy, len(entries)))
 
 
-def _priority(chain: syntax.Chain) -> int:
-    return chain.base.priority if chain.base is not None else 0
+def _base(chain: syntax.Chain) -> syntax.BaseHook:
+    assert chain.base is not None  # noqa: S101 - asked of base chains only
+    return chain.base
+
+
+def _key(chain: syntax.Chain) -> ChainKey:
+    return (chain.family, chain.table, chain.name)
 
 
 def _read_dimensions(block: Block) -> Iterable[Dimension]:

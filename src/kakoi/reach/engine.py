@@ -68,10 +68,7 @@ class Question:
             BudgetExceededError: it takes too many pieces.
         """
         environment: dict[Dimension, Binding] = {LOCAL: d.ZERO, d.CT_STATE: INVALID}
-        if self.hook == "input":
-            environment[d.OIF] = _NO_DEVICE
-        elif self.hook == "output":
-            environment[d.IIF] = _NO_DEVICE
+        environment[d.IIF if self.hook == "output" else d.OIF] = _NO_DEVICE
         start = (Frame("way", self._compiled.way(self.hook), 0),)
         return self._function(Continuation(start, tuple(environment.items()), Accepted(), ()), region)
 

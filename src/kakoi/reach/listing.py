@@ -9,6 +9,7 @@ import os
 import re
 import subprocess
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,14 @@ from kakoi.reach.syntax import Ruleset
 _NAMED_DEVICE = re.compile(r'\b(?:iif|oif|device)\s+(?:[!=]=\s*)?"?([A-Za-z0-9_.@-]+)"?')
 _DEVICE_LIST = re.compile(r"\b(?:iif|oif|devices)\s+(?:[!=]?=\s*)?\{([^}]*)\}")
 _TABLE = re.compile(r"^table (\S+) (\S+) \{$")
+_RULE = re.compile(r"^\S+ \S+ \S+ \d+( \d+)?$")
+_FAMILY_BYTES = {
+    "[ cmp eq reg 1 0x00000002 ]": "ip",
+    "[ cmp eq reg 1 0x0000000a ]": "ip6",
+    "[ cmp eq reg 1 0x00000008 ]": "ip",
+    "[ cmp eq reg 1 0x0000dd86 ]": "ip6",
+}
+"""Address families and Ethernet types as nft prints them in bytecode."""
 _TIMEOUT_SECONDS = 120
 _SEPARATOR = "\x1e"
 
@@ -52,7 +61,7 @@ def text_to_json(text: str, origin: str, directory: Path | None = None) -> str:
         "ip link set lo up 2>/dev/null; "
         'for device in "$@"; do ip link add "$device" type veth peer name "k$(printf %s "$device" | cksum | cut -c1-9)" 2>/dev/null '
         '|| ip link add "$device" type dummy 2>/dev/null; done; '
-        "nft -I . -f /dev/stdin || exit 3; nft -j list ruleset || exit 4; printf '\\036'; nft list ruleset || exit 4"
+        "nft -I . -f /dev/stdin || exit 3; nft -j list ruleset || exit 4; printf '\\036'; nft list ruleset || exit 4; printf '\\036'; nft --debug=netlink list ruleset || exit 4"
     )
     try:
         result = subprocess.run(
@@ -76,8 +85,8 @@ def text_to_json(text: str, origin: str, directory: Path | None = None) -> str:
             f"{origin}: no private network namespace to read text in: {result.stderr.strip()}",
             "run as root, allow user namespaces, or give the output of: nft -j list ruleset",
         )
-    listed, _, plain = result.stdout.partition(_SEPARATOR)
-    return complete_listing(listed, plain)
+    listed, plain, bytecode = result.stdout.split(_SEPARATOR)
+    return complete_listing(listed, plain, bytecode)
 
 
 @cache
@@ -92,13 +101,15 @@ def _devices(text: str) -> list[str]:
     return sorted(name for name in names if 0 < len(name) < 16 and name != "lo" and not name.isdigit())  # noqa: PLR2004 - IFNAMSIZ
 
 
-def complete_listing(listed: str, plain: str) -> str:
-    """The JSON of a ruleset with what nft 1.0.6 leaves out of it, taken from the same ruleset's text.
+def complete_listing(listed: str, plain: str, bytecode: str) -> str:
+    """The JSON of a ruleset with what nft leaves out of it.
 
-    These are table flags, the devices of ingress chains and the ``dynamic`` flag of sets.
+    Table flags, the devices of ingress chains and the ``dynamic`` flag of sets come from the text listing, the address
+    family that a ``reject with tcp reset`` is limited to from the bytecode (``nft --debug=netlink list ruleset``).
     """
     document = json.loads(listed)
     facts = _facts(plain)
+    families = _reset_families(bytecode)
     for item in document["nftables"]:
         for kind, body in item.items():
             if kind == "table" and "flags" in body:
@@ -112,7 +123,32 @@ def complete_listing(listed: str, plain: str) -> str:
             ):
                 flags: Any = body.get("flags", [])
                 body["flags"] = [*([flags] if isinstance(flags, str) else flags), "dynamic"]
+            elif kind == "rule":
+                family = families.get((body["family"], body["table"], body["chain"], body.get("handle")))
+                for statement in body.get("expr", ()) if family else ():
+                    if (statement.get("reject") or {}).get("type") == "tcp reset":
+                        statement["reject"]["family"] = family
     return json.dumps(document)
+
+
+def _reset_families(bytecode: str) -> dict[tuple[str, str, str, int], str]:
+    """For each rule that resets TCP connections, the address family it compares with."""
+    families: dict[tuple[str, str, str, int], str] = {}
+    for block in bytecode.split("\n\n"):
+        lines = [line.strip() for line in block.splitlines()]
+        rules = [(number, line.split()) for number, line in enumerate(lines) if _RULE.match(line)]
+        for number, (family, table, chain, handle, *_) in rules[-1:]:
+            expressions = lines[number + 1 :]
+            if any(line.startswith("[ reject type 1") for line in expressions):
+                families[family, table, chain, int(handle)] = _compared_family(expressions)
+    return families
+
+
+def _compared_family(expressions: list[str]) -> str:
+    for load, compare in pairwise(expressions):
+        if load.startswith(("[ meta load nfproto", "[ meta load protocol")) or "link header + 12" in load:
+            return _FAMILY_BYTES.get(compare, "") if compare.startswith("[ cmp eq") else ""
+    return "any"
 
 
 def _facts(plain: str) -> dict[tuple[str, str, str, str], list[str]]:

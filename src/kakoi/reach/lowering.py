@@ -100,9 +100,8 @@ class _RuleLowering:
                 case syntax.Verdict(kind, target):
                     yield from self._emit(path, self._verdict(kind, target))
                     return
-                case syntax.Reject(kind):
-                    path.require(_REJECT_REQUIRES.get(kind, {}))
-                    yield from self._emit(path, Final("reject"))
+                case syntax.Reject():
+                    yield from self._reject(statement, path)
                     return
                 case syntax.VerdictMap():
                     yield from self._verdict_map(statement, path)
@@ -128,6 +127,18 @@ class _RuleLowering:
             yield Entry(box, Leave(), self._rule, self._number)
         for box in path.boxes():
             yield Entry(box, action, self._rule, self._number)
+
+    def _reject(self, statement: syntax.Reject, path: "_Path") -> Iterator[Entry]:
+        path.require(_REJECT_REQUIRES.get(statement.kind, {}))
+        path.require(_FAMILY_BOX.get(statement.family, {}))
+        if statement.kind != "tcp reset" or statement.family or path.one_family:
+            yield from self._emit(path, Final("reject"))
+            return
+        text = "reject with tcp reset"
+        self._note(text, "nft does not list whether the rule matches one address family only")
+        families = d.hidden(self._lowering.occurrence(self._rule, f"family of {text}", opaque=False), 2)
+        for low, high, box in ((0, 1, {}), (2, 2, _FAMILY_BOX["ip"]), (3, 3, _FAMILY_BOX["ip6"])):
+            yield from self._emit(path.restricted({families: IntervalSet.single(low, high), **box}), Final("reject"))
 
     def _verdict(self, kind: str, target: str) -> Action:
         if kind in {"jump", "goto"}:
@@ -211,7 +222,9 @@ class _RuleLowering:
             yield from self._walk(rest, path)
             return
         field = field_of(target)
-        path.require({of: values for of, values in field.requires.items() if not of.hidden})
+        if target.kind != "ct":
+            path.require({of: values for of, values in field.requires.items() if not of.hidden})
+        path.require(_read_requirements(statement.value))
         after = self._rest(rest)
         for box, changes in self._changes(field, statement.value, statement.text):
             yield from self._emit(path.restricted(box), Assign(changes, after))
@@ -361,6 +374,18 @@ def _unknown(field: Field, text: str) -> Mapping[Dimension, Change]:
     return {part: IntervalSet.single(0, part.maximum) for part in field.parts}
 
 
+def _read_requirements(value: syntax.Expression) -> Box:
+    """What must be there for a value to be read; a rule that cannot read it does not match."""
+    match value:
+        case syntax.Selector() if not is_transport_port(value):
+            return field_of(value).requires
+        case syntax.Binary(_, left, right):
+            joined = merge(_read_requirements(left), _read_requirements(right))
+            return {} if joined is None else joined
+        case _:
+            return {}
+
+
 def _bits(field: Field, value: syntax.Expression) -> list[Change] | None:
     """A mark computed bit by bit: constants, the mark itself or the other mark, under and, or, xor."""
     match value:
@@ -411,6 +436,12 @@ class _Path:
     @property
     def impossible(self) -> bool:
         return self._box is None
+
+    @property
+    def one_family(self) -> bool:
+        """Whether the conditions leave one address family only."""
+        families = None if self._box is None else self._box.get(d.FAMILY)
+        return families is not None and families.size == 1
 
     def require(self, box: Box) -> None:
         if self._box is not None:

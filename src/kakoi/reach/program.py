@@ -21,7 +21,7 @@ type ChainKey = tuple[str, str, str]
 """Family, table and chain."""
 type Origin = Rule | BasePolicy | None
 """What decides: a rule, a base chain's policy, or nothing that filters."""
-type Action = Final | Accept | Return | Leave | Call | Assign | Translate | Base | Group | Track
+type Action = Final | Accept | Return | Leave | Call | Assign | Translate | Base | Group | Track | Route
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +118,11 @@ class Group:
 @dataclass(frozen=True, slots=True)
 class Track:
     """Connection tracking looks at the packet: from here on rules read its state."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """Routing has been decided: from here on rules read the outgoing interface."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -181,7 +181,7 @@ class _Reader:
             case "dnat" | "snat" | "masquerade" | "redirect":
                 return self._translation(kind, body or {}, item)
             case "reject":
-                return syntax.Reject(str((body or {}).get("type", "")))
+                return syntax.Reject(str((body or {}).get("type", "")), str((body or {}).get("family", "")))
             case "notrack":
                 return syntax.NoTrack()
             case "set" | "map" if isinstance(body, Mapping) and "op" in body:

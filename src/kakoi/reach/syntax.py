@@ -210,6 +210,9 @@ class Reject:
 
     kind: str
     """``icmp``, ``icmpv6``, ``icmpx``, ``tcp reset`` or empty."""
+    family: str = ""
+    """``ip``, ``ip6`` or ``any``; empty where only the rule's matches tell. Before ``reject with tcp reset`` nft (1.0.6 to
+    1.1.3 seen) does not list a match of the address family: without the rule's bytecode nobody knows."""
 
 
 @dataclass(frozen=True, slots=True)

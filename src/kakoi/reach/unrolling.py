@@ -31,6 +31,7 @@ from kakoi.reach.program import (
     Leave,
     Origin,
     Return,
+    Route,
     Track,
     Translate,
 )
@@ -256,6 +257,8 @@ class Unrolling:
             case Track():
                 if self._environment.get(d.CT_STATE) == INVALID:
                     del self._environment[d.CT_STATE]
+            case Route():
+                del self._environment[d.OIF]
             case _:
                 self._enter(entry, block, position, scope.narrowed(asked))
 

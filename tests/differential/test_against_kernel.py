@@ -1,0 +1,159 @@
+"""The engine against the kernel: random rulesets loaded for real, random packets sent for real.
+
+``KAKOI_KERNEL_DECISIONS`` sets how many decisions are compared (default: enough for every run), ``KAKOI_KERNEL_SEED``
+where the random rulesets start.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Iterator
+from random import Random
+
+import pytest
+from kernel_router import Packet, Router, router
+from random_rulesets import Options, random_packets, random_ruleset
+
+from kakoi.reach.compiled import CompiledRuleset
+from kakoi.reach.decide import decide
+from kakoi.reach.packet import parse_packet
+from kakoi.reach.reader import read_ruleset
+
+pytestmark = pytest.mark.lab
+
+_DECISIONS = int(os.environ.get("KAKOI_KERNEL_DECISIONS", "3000"))
+_SEED = int(os.environ.get("KAKOI_KERNEL_SEED", "1"))
+_PACKETS = 100
+
+
+@pytest.fixture(scope="module")
+def kernel() -> Iterator[Router]:
+    """One router for all tests of this file."""
+    with router(f"kd{os.getpid()}") as made:
+        yield made
+
+
+def _options(number: int) -> Options:
+    return Options(uncertain=number % 3 == 2, translation=number % 4 == 3, local_translation=number % 8 == 3)
+
+
+def _differences(kernel: Router, text: str, packets: list[Packet], options: Options, count: Counter[str]) -> list[str]:
+    listed = kernel.load(text)
+    compiled = CompiledRuleset(read_ruleset(listed, "kernel"))
+    found = []
+    for packet, passed in zip(packets, kernel.send(packets), strict=True):
+        decision = decide(compiled, packet.hook, parse_packet(packet.spec))
+        count[decision.verdict] += 1
+        count["passed" if passed else "blocked"] += 1
+        wrong = (passed and not decision.may) or (decision.must and not passed)
+        unsure = decision.verdict == "unknown" and not compiled.unknown and not options.translation
+        if wrong or unsure:
+            found.append(
+                f"[{packet.hook}] {packet.spec}: kernel {'passed' if passed else 'blocked'} it, kakoi says {decision.verdict}"
+            )
+    return found
+
+
+def test_no_decision_differs_from_the_kernel(kernel: Router) -> None:
+    """May and must bracket what the kernel does with every packet, and agree where nothing is unknown."""
+    count: Counter[str] = Counter()
+    for number in range(-(-_DECISIONS // _PACKETS)):
+        random = Random(_SEED * 1_000_003 + number)  # noqa: S311 - repeatable, nothing secret
+        options = _options(number)
+        text = random_ruleset(random, options)
+        packets = random_packets(random, _PACKETS, options)
+        differences = _differences(kernel, text, packets, options, count)
+        assert not differences, "\n".join([f"seed {_SEED}, ruleset {number}", *differences, text])
+    assert count["passed"] > _DECISIONS / 10
+    assert count["blocked"] > _DECISIONS / 10
+    assert count["unknown"] < _DECISIONS / 10
+
+
+_SSH = [Packet(hook, source, target, 6, 40000, 22) for hook, source, target in (
+    ("forward", "10.0.0.1", "198.51.100.1"), ("forward", "2001:db8:5::1", "2001:db8:6::1"),
+    ("input", "10.0.0.1", "192.0.2.1"), ("input", "2001:db8:5::1", "2001:db8:1::1"),
+    ("output", "192.0.2.1", "198.51.100.1"), ("output", "2001:db8:1::1", "2001:db8:6::1"),
+)]  # fmt: skip
+
+_ONCE_WRONG = {
+    "a jump from an element comes back past the catch-all element": """
+table inet t {
+  chain c { return; }
+  chain f {
+    type filter hook forward priority 0; policy accept;
+    ip daddr vmap { 198.51.100.1 : jump c, * : drop }
+  }
+}""",
+    "of chains with equal priority the one registered last runs first": """
+table inet t {
+  chain first { type filter hook forward priority 0; ct mark set 0x1; }
+  chain second {
+    type filter hook forward priority 0;
+    ct mark 0 drop
+  }
+}""",
+    "an assignment that reads an absent connection leaves the rule": """
+table inet t {
+  chain o {
+    type filter hook output priority -300; policy drop;
+    meta mark set ct mark accept
+  }
+}""",
+    "a connection mark can be set to nothing where there is no connection": """
+table inet t {
+  chain p {
+    type filter hook prerouting priority -300;
+    ct mark set 0x1 drop
+  }
+}""",
+    "prerouting knows no outgoing interface": """
+table inet t {
+  chain p {
+    type filter hook prerouting priority -150;
+    oifname "k*" drop
+  }
+  chain q {
+    type filter hook prerouting priority -140;
+    tcp dport 23 oifname != "k*" drop
+  }
+}""",
+    "nft does not list the family in front of a reset": """
+table inet t {
+  chain f {
+    type filter hook forward priority 0;
+    meta protocol ip6 meta l4proto tcp reject with tcp reset
+  }
+}""",
+    "a dormant table filters nothing": """
+table inet t {
+  flags dormant;
+  chain f { type filter hook forward priority 0; policy drop; }
+}""",
+    "a scattered mask is exact for one address": """
+table inet t {
+  chain f {
+    type filter hook forward priority 0;
+    ip daddr & 0.0.0.129 == 0.0.0.1 drop
+    ip saddr & 255.0.0.255 != 10.0.0.1 drop
+  }
+}""",
+}
+"""Every difference ever found, smallest form."""
+
+
+@pytest.mark.parametrize("text", _ONCE_WRONG.values(), ids=_ONCE_WRONG.keys())
+def test_what_was_once_wrong_stays_right(kernel: Router, text: str) -> None:
+    """Each ruleset on which engine and kernel once differed is decided as the kernel does."""
+    assert not _differences(kernel, text, _SSH, Options(), Counter())
+
+
+def test_the_comparison_finds_a_difference(kernel: Router) -> None:
+    """A listing that hides one rule from the engine is noticed: the comparison can fail."""
+    text = "table inet t {\n  chain f {\n    type filter hook forward priority 0; policy accept;\n    tcp dport 22 drop\n  }\n}"
+    listed = kernel.load(text)
+    tampered = CompiledRuleset(read_ruleset(listed.replace('"right": 22', '"right": 23'), "tampered"))
+    wrong = [
+        packet
+        for packet, passed in zip(_SSH, kernel.send(_SSH), strict=True)
+        if decide(tampered, packet.hook, parse_packet(packet.spec)).must and not passed
+    ]
+    assert [packet.hook for packet in wrong] == ["forward", "forward"]
