@@ -19,6 +19,7 @@ _COMMANDS = {
     "observe": ("kakoi.cli.observe", "Read what the machines really run / 実機の状態を読み取る"),
     "demo": ("kakoi.cli.demo", "Lab, provisioning, proof and evidence in one go / 一括実演"),
     "test": ("kakoi.cli.test", "Run every test / 全テストを実行する"),
+    "prove": ("kakoi.cli.prove", "Prove every guarantee / すべての保証を証明する"),
     "ruleset": ("kakoi.cli.ruleset", "Decide, map and compare any nftables ruleset / ルールセットの判定"),
 }
 

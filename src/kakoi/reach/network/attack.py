@@ -43,7 +43,9 @@ class Capture:
 class Attacker:
     """Answers about one network for attackers anywhere in it; every journey is made once."""
 
-    def __init__(self, model: NetworkModel, outside: Iterable[str], bound: Iterable[str] = (), most_opened: int = 0) -> None:
+    def __init__(
+        self, model: NetworkModel, outside: Iterable[str], bound: Iterable[str] = (), most_opened: int = 0
+    ) -> None:
         """Prepare.
 
         Args:
@@ -122,7 +124,7 @@ class Attacker:
                     found = found or capture
         return found
 
-    def closure(
+    def closure(  # noqa: C901 - one search, read from top to bottom
         self,
         starts: Iterable[str],
         failed: frozenset[str] = NOBODY,
@@ -184,7 +186,9 @@ class Attacker:
                 return reference
         return foothold.wire
 
-    def smallest_cut(self, broken_by: Callable[[frozenset[str]], bool], largest: int, points: Iterable[str] | None = None) -> tuple[str, ...] | None:
+    def smallest_cut(
+        self, broken_by: Callable[[frozenset[str]], bool], largest: int, points: Iterable[str] | None = None
+    ) -> tuple[str, ...] | None:
         """The fewest enforcement points whose loss breaks something, or ``None`` when no ``largest`` of them do."""
         chosen = tuple(points if points is not None else self.points)
         for size in range(largest + 1):

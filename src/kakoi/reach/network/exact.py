@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from kakoi.compile.network import endpoint_address
 from kakoi.compile.placement import Grant, Pair, Placement
-from kakoi.policy.model import Policy
+from kakoi.policy.model import Family, Policy
 from kakoi.policy.sets import hosts_in
 from kakoi.reach import dimensions as d
 from kakoi.reach.dimensions import Box
@@ -97,7 +97,7 @@ class Exactness:
     def _missing(self, sender: str, target: str, grant: Grant) -> Iterator[Missing]:
         flow = self._placement.flow_ids[grant.order]
         for version in VERSIONS:
-            family = "ipv4" if version == 4 else "ipv6"  # noqa: PLR2004 - IPv4
+            family: Family = "ipv4" if version == 4 else "ipv6"  # noqa: PLR2004 - IPv4
             start = endpoint_address(self._policy, sender, target, family)
             end = endpoint_address(self._policy, target, sender, family)
             ports = grant_box(grant, version)
@@ -145,7 +145,9 @@ class Exactness:
             self._sent[key] = tuple(self._send(sender, most_opened, bypass=bypass))
         return self._sent[key]
 
-    def _send(self, sender: str, most_opened: int, *, bypass: bool) -> Iterator[tuple[str, Delivery]]:
+    def _send(  # noqa: C901 - one branch for each kind of sender
+        self, sender: str, most_opened: int, *, bypass: bool
+    ) -> Iterator[tuple[str, Delivery]]:
         traveller = self._attacker.traveller(most_opened)
         model = self._attacker.model
         if sender not in model.machines:
@@ -172,5 +174,3 @@ class Exactness:
                     box = {**FAMILY_BOX[version], d.ADDRESSES[version][0]: own}
                     for delivery in traveller.from_wire(leg.wire, box):
                         yield leg.wire, delivery
-
-

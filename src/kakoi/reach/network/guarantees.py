@@ -21,12 +21,12 @@ from kakoi.reach.dimensions import Dimension
 from kakoi.reach.intervals import IntervalSet
 from kakoi.reach.network.answer import Attack, Holds, Margin, Verdict
 from kakoi.reach.network.attack import NOBODY, Attacker, Capture, Foothold
+from kakoi.reach.network.boxes import one_packet
 from kakoi.reach.network.exact import Exactness, Gained
 from kakoi.reach.network.model import VERSIONS, NetworkModel
 from kakoi.reach.network.references import References
 from kakoi.reach.network.travel import Delivery
 from kakoi.reach.network.witness import packet_json, witness_of
-from kakoi.reach.network.boxes import one_packet
 
 LARGEST_MARGIN = 2
 """So many failures at once are tried for the margin; beyond, it is *at least one more*."""
@@ -97,7 +97,9 @@ class Prover:
 
     # ------------------------------------------------------------------------------------- breaches
 
-    def breach(self, guarantee: Guarantee, failed: frozenset[str] = NOBODY, most_opened: int | None = None) -> Breach | None:
+    def breach(  # noqa: PLR0911 - one line for each kind
+        self, guarantee: Guarantee, failed: frozenset[str] = NOBODY, most_opened: int | None = None
+    ) -> Breach | None:
         """How a guarantee breaks with some enforcement points accepting everything; a certain way if there is one."""
         size = len(failed) if most_opened is None else most_opened
         match guarantee:
@@ -195,7 +197,9 @@ class Prover:
             for failed in combinations(self.attacker.points, size):
                 found = self.breach(base, frozenset(failed), size)
                 if found is not None and (worst is None or (found.certain and not worst[1].certain)):
-                    needed = frozenset().union(*(delivery.opened for _, _, delivery in found.steps)) or frozenset(failed)
+                    needed = frozenset().union(*(delivery.opened for _, _, delivery in found.steps)) or frozenset(
+                        failed
+                    )
                     worst = (tuple(sorted(needed)), found)
                     if found.certain:
                         break
@@ -256,7 +260,8 @@ def _reason(guarantee: Guarantee, found: Breach | None, missing: int) -> Bilingu
         return Bilingual(*_HELD[guarantee.kind])
     if found is None:
         return Bilingual(
-            f"{missing} connection(s) that flows promise do not surely work", f"許可通信のうち {missing} 件が確実には通らない"
+            f"{missing} connection(s) that flows promise do not surely work",
+            f"許可通信のうち {missing} 件が確実には通らない",
         )
     names = [found.steps[0][0], *(delivery.target for _, _, delivery in found.steps)]
     if not found.certain:
@@ -276,17 +281,26 @@ def _survival_reason(guarantee: Survives, worst: tuple[tuple[str, ...], Breach] 
         )
     if not worst[0]:
         return Bilingual(
-            f"{guarantee.guarantee} does not hold even without a failure", f"{guarantee.guarantee} は故障がなくても守られていない"
+            f"{guarantee.guarantee} does not hold even without a failure",
+            f"{guarantee.guarantee} は故障がなくても守られていない",
         )
     names = ", ".join(worst[0])
-    return Bilingual(f"{guarantee.guarantee} breaks when {names} fails", f"{names} が効かなくなると {guarantee.guarantee} が破れる")
+    return Bilingual(
+        f"{guarantee.guarantee} breaks when {names} fails", f"{names} が効かなくなると {guarantee.guarantee} が破れる"
+    )
 
 
 _HELD = {
-    "isolated": ("no packet gets there, IPv4 or IPv6, whatever protocol and source", "どのパケットも届かない（IPv4・IPv6、全プロトコル、送信元詐称を含む）"),
+    "isolated": (
+        "no packet gets there, IPv4 or IPv6, whatever protocol and source",
+        "どのパケットも届かない（IPv4・IPv6、全プロトコル、送信元詐称を含む）",
+    ),
     "no_internet_path": ("no packet in either direction", "どちらの向きにも通る通信がない"),
     "only_via": ("nothing falls as long as the guards stand", "関門が破られない限り、その先には届かない"),
-    "exactly": ("open to the flows and to nothing else, there and back", "許可通信のとおりに開き、それ以外は閉じている（往復とも）"),
+    "exactly": (
+        "open to the flows and to nothing else, there and back",
+        "許可通信のとおりに開き、それ以外は閉じている（往復とも）",
+    ),
 }
 _BROKEN = {
     "isolated": ("a new connection gets through", "新しい接続が通る"),
@@ -294,4 +308,3 @@ _BROKEN = {
     "only_via": ("a way around the guards", "関門を通らない経路がある"),
     "exactly": ("a connection that no flow allows", "許可通信にない接続が通る"),
 }
-

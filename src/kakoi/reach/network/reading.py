@@ -15,7 +15,7 @@ from kakoi.compile.network import HostNetwork, plan_network
 from kakoi.compile.nftables import rulesets
 from kakoi.errors import InputError, KakoiError
 from kakoi.observe import HostObservations, read_observed
-from kakoi.policy.model import Policy
+from kakoi.policy.model import Family, Policy
 from kakoi.policy.sets import address_space
 from kakoi.reach.compiled import CompiledRuleset
 from kakoi.reach.intervals import IntervalSet
@@ -23,6 +23,7 @@ from kakoi.reach.listing import _namespace_options
 from kakoi.reach.network.model import Leg, Machine, NetworkModel, Route
 from kakoi.reach.reader import read_ruleset
 
+_FAMILIES: tuple[tuple[int, Family], ...] = ((4, "ipv4"), (6, "ipv6"))
 _SEPARATOR = "\x1e"
 _PLAIN_TABLES = {"", "main", "default", "254", "253"}
 _ORDINARY_RULES = {"local", "main", "default"}
@@ -91,7 +92,7 @@ def wire_spaces(policy: Policy, machines: Iterable[Machine]) -> Mapping[str, Map
     for zone in policy.zones.values():
         spaces[zone.id] = {
             version: IntervalSet.of((int(low), int(high)) for low, high in address_space(policy, zone, family))
-            for version, family in ((4, "ipv4"), (6, "ipv6"))
+            for version, family in _FAMILIES
         }
     for machine in machines:
         for leg in machine.legs:
@@ -106,7 +107,7 @@ def wire_spaces(policy: Policy, machines: Iterable[Machine]) -> Mapping[str, Map
 
 
 def read_texts(texts: Mapping[str, str]) -> Mapping[str, CompiledRuleset]:
-    """Compiled files read through nft, all in one private namespace, one after the other.
+    """Compiled files read through nft, all in one private namespace: each replaces the table of the one before.
 
     Raises:
         KakoiError: no namespace can be made, or nft refuses a file that kakoi compiled.
@@ -118,7 +119,7 @@ def read_texts(texts: Mapping[str, str]) -> Mapping[str, CompiledRuleset]:
             (Path(folder) / str(number)).write_text(text, encoding="utf-8")
         script = (
             f"number=0; while [ $number -lt {len(texts)} ]; do nft -f $number || exit 3; "
-            "nft -j list ruleset || exit 4; printf '\\036'; nft flush ruleset; number=$((number+1)); done"
+            "nft -j list ruleset || exit 4; printf '\\036'; number=$((number+1)); done"
         )
         try:
             done = subprocess.run(

@@ -72,9 +72,7 @@ class References:
                 if any(delivery.opened <= failed for delivery in deliveries)
             }
             sending = {
-                name
-                for name, ways in self._leaving(most_opened).items()
-                if any(opened <= failed for opened in ways)
+                name for name, ways in self._leaving(most_opened).items() if any(opened <= failed for opened in ways)
             }
             self._facing[key] = frozenset(
                 name for name in reached | sending if name in self.policy.hosts and name not in self.outside_targets

@@ -22,6 +22,7 @@ from kakoi.reach.network.model import FAMILY_BOX, VERSIONS, Exit, Leg, Machine, 
 
 _MOST_HOPS = 255
 """The largest time to live (RFC 791), or hop limit (RFC 8200)."""
+_TCP = 6
 _NOBODY: frozenset[str] = frozenset()
 
 
@@ -207,42 +208,35 @@ class _Journey:
             for passage, opened in self._ways(machine, hook, iif, oif, start.opened):
                 for before, translation, after in _through(start.box, passage):
                     for exit_ in ways:
-                        self._send(machine, hook, iif, exit_, passage, opened, start, (before, translation, after))
+                        final = merge(after, {d.ADDRESSES[start.version][1]: exit_.destinations})
+                        if final is None or exit_.device is None:
+                            continue
+                        failed = opened != start.opened
+                        step = Step(
+                            machine.name, hook, iif, exit_.device, before, translation, final, failed, start.step
+                        )
+                        surely = passage.certain and exit_.certain and len(passage.translations) == 1
+                        onward = _Start(start.version, final, opened, start.certain and surely, start.hops, step)
+                        self._send(machine, exit_, machine.leg(exit_.device).wire, onward)
 
-    def _send(
-        self,
-        machine: Machine,
-        hook: Literal["forward", "output"],
-        iif: str,
-        exit_: Exit,
-        passage: Passage,
-        opened: frozenset[str],
-        start: _Start,
-        passed: tuple[Box, Translation, Box],
-    ) -> None:
-        before, translation, after = passed
-        of = d.ADDRESSES[start.version][1]
-        final = merge(after, {of: exit_.destinations})
-        if final is None or exit_.device is None:
-            return
-        failed = opened != start.opened
-        step = Step(machine.name, hook, iif, exit_.device, before, translation, final, failed, start.step)
-        certain = start.certain and passage.certain and exit_.certain and len(passage.translations) == 1
-        onward = _Start(start.version, final, opened, certain, start.hops, step)
-        wire = machine.leg(exit_.device).wire
+    def _send(self, machine: Machine, exit_: Exit, wire: str, onward: _Start) -> None:
+        """Onto a wire: to the destination itself, or to the next router, whoever that is."""
         if exit_.via is None:
             self._to_owners(wire, machine, onward)
             return
+        version = onward.version
         routers = [
             (other, leg)
             for other, leg in self._model.neighbours.get(wire, ())
-            if other is not machine and exit_.via in other.own(start.version)
+            if other is not machine and exit_.via in other.own(version)
         ]
         if not routers:
-            self.spread(wire, start.version, final, opened, certain=False, hops=start.hops, step=step)
+            self.spread(wire, version, onward.box, onward.opened, certain=False, hops=onward.hops, step=onward.step)
         for other, leg in routers:
-            surely = certain and len(routers) == 1
-            self._waiting.append(_Arrival(other, leg, start.version, final, opened, surely, start.hops, step))
+            surely = onward.certain and len(routers) == 1
+            self._waiting.append(
+                _Arrival(other, leg, version, onward.box, onward.opened, surely, onward.hops, onward.step)
+            )
 
     def _to_owners(self, wire: str, sender: Machine, onward: _Start) -> None:
         """On the wire itself: to the machines that have the destination's address."""
@@ -306,8 +300,13 @@ def _through(box: Box, passage: Passage) -> Iterator[tuple[Box, Translation, Box
 
 
 def by_target(deliveries: Sequence[Delivery]) -> Mapping[str, tuple[Delivery, ...]]:
-    """Deliveries grouped by where they arrive, those with the fewest failures first."""
+    """Deliveries grouped by where they arrive, those with the fewest failures first, TCP before others."""
     found: dict[str, list[Delivery]] = {}
-    for delivery in sorted(deliveries, key=lambda one: len(one.opened)):
+    for delivery in sorted(deliveries, key=_plainness):
         found.setdefault(delivery.target, []).append(delivery)
     return {target: tuple(group) for target, group in found.items()}
+
+
+def _plainness(delivery: Delivery) -> tuple[int, bool]:
+    protocols = delivery.box.get(d.PROTOCOL)
+    return len(delivery.opened), protocols is not None and _TCP not in protocols

@@ -138,7 +138,9 @@ def passed(machine: Machine, step: Step, packet: Mapping[Dimension, int]) -> Pas
         return Passed(machine.name, machine.basis, step.hook, step.iif, step.oif, step.opened, "accept", None)
     decision = decide_at(machine, step.hook, step.iif, step.oif, point(packet))
     place = rule_place(machine, decision.origin, point(packet), step.iif, step.oif)
-    return Passed(machine.name, machine.basis, step.hook, step.iif, step.oif, opened=False, verdict=decision.verdict, rule=place)
+    return Passed(
+        machine.name, machine.basis, step.hook, step.iif, step.oif, opened=False, verdict=decision.verdict, rule=place
+    )
 
 
 def decide_at(machine: Machine, hook: Hook, iif: str, oif: str, packet: Box, *, reply: bool = False) -> Decision:
