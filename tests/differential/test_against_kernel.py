@@ -123,6 +123,31 @@ table inet t {
     meta protocol ip6 meta l4proto tcp reject with tcp reset
   }
 }""",
+    "goto behind an assignment leaves the whole chain": """
+table inet t {
+  chain c { meta mark set mark or 0x1; }
+  chain f {
+    type filter hook forward priority 0;
+    meta mark set 0x2 ip daddr 198.51.100.1 goto c
+    meta mark 0x3 drop
+    ip daddr 198.51.100.1 drop
+  }
+}""",
+    "an extension header is one of IPv6 only": """
+table inet t {
+  chain f {
+    type filter hook forward priority 0; policy drop;
+    exthdr frag missing accept
+  }
+}""",
+    "a connection mark set before tracking is lost": """
+table inet t {
+  chain raw { type filter hook prerouting priority -300; ct mark set 0x1; }
+  chain f {
+    type filter hook forward priority 0; policy drop;
+    ct mark 0 accept
+  }
+}""",
     "a dormant table filters nothing": """
 table inet t {
   flags dormant;

@@ -77,6 +77,7 @@ class CompiledRuleset:
         self.read = {d.CT_STATE, LOCAL, *d.HEADER}
         for block in self.blocks.values():
             self.read.update(_read_dimensions(block))
+        self._tracked = _tracked_families(ruleset)
         self._ways: dict[Hook, Block] = {}
         self._check_calls()
         for hook in HOOKS:
@@ -210,7 +211,12 @@ class CompiledRuleset:
         mapped = d.hidden(f"an earlier packet made a translation of this connection at {hook}")
         if group:
             block = Block(tuple(group), "nat")
-            entries.append(Entry({d.CT_STATE: _NEW}, Group(block), None, len(entries)))
+            tracking = d.hidden("something tracks connections though no rule needs it")
+            sure = IntervalSet.of((family, family) for family in self._tracked)
+            for families, more in ((sure, {}), (sure.complement(1), {tracking: d.ONE})):
+                if families:
+                    box = {d.CT_STATE: _NEW, d.FAMILY: families, **more}
+                    entries.append(Entry(box, Group(block), None, len(entries)))
             entries.append(Entry({d.CT_STATE: _RELATED, consulted: d.ONE}, Group(block), None, len(entries)))
         rewritten = (d.DADDR4, d.DADDR6, d.DPORT) if hook in _TRACKED_HOOKS else (d.SADDR4, d.SADDR6, d.SPORT)
         changes: dict[Dimension, Change] = {of: d.everything(of) for of in rewritten}
@@ -228,6 +234,44 @@ class CompiledRuleset:
         policy = BasePolicy(*key, chain.handle, base.policy, base.hook, base.type)
         choice = d.hidden(f"bridge chain {' '.join(key)} drops the frame")
         entries.append(Entry({choice: d.ONE}, Final("drop"), policy, len(entries)))
+
+
+def _tracked_families(ruleset: syntax.Ruleset) -> set[int]:
+    """Families (0 IPv4, 1 IPv6) whose connections are tracked because some rule needs it; without, nat chains sleep."""
+    found: set[int] = set()
+    for table in ruleset.tables:
+        rules = (rule for chain in table.chains.values() for rule in chain.rules)
+        if any(_needs_tracking(statement) for rule in rules for statement in rule.statements):
+            found |= {"ip": {0}, "ip6": {1}, "inet": {0, 1}}.get(table.family, set())
+    return found
+
+
+def _needs_tracking(statement: syntax.Statement) -> bool:
+    match statement:
+        case syntax.Translation():
+            return True
+        case syntax.Match(_, left, right):
+            return _reads_connection(left) or _reads_connection(right)
+        case syntax.VerdictMap(key, _):
+            return _reads_connection(key)
+        case syntax.Assignment(target, value):
+            return _reads_connection(target) or _reads_connection(value)
+        case _:
+            return False
+
+
+def _reads_connection(expression: syntax.Expression) -> bool:
+    match expression:
+        case syntax.Selector("ct"):
+            return True
+        case syntax.Concatenation(parts):
+            return any(_reads_connection(part) for part in parts)
+        case syntax.Binary(_, left, right):
+            return _reads_connection(left) or _reads_connection(right)
+        case syntax.MapLookup(key, _):
+            return _reads_connection(key)
+        case _:
+            return False
 
 
 def _base(chain: syntax.Chain) -> syntax.BaseHook:

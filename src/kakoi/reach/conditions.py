@@ -74,7 +74,7 @@ class ConditionReader:
         conditions = [self._compare(fields, operator, right) for fields in variants]
         if len(conditions) == 1:
             return conditions[0]
-        return Condition(tuple(box for condition in conditions for box in _spread(condition)))
+        return _union(conditions)
 
     def fields(self, key: syntax.Expression) -> list[tuple[Field, ...]]:
         """The fields a key is made of; more than one reading where a selector depends on the protocol.
@@ -257,20 +257,19 @@ def _requirements(fields: Iterable[Field]) -> Box:
     return joined
 
 
-def _spread(condition: Condition) -> Iterator[Box]:
-    """A condition of one reading as positive boxes, for a union over readings."""
-    boxes = condition.boxes
-    if condition.negated:
-        if any(len(box) != 1 for box in boxes) or len({of for box in boxes for of in box}) > 1:
-            raise Unclear({})
-        if boxes:
-            (of,) = boxes[0]
-            boxes = ({of: IntervalSet.of(pair for box in boxes for pair in box[of]).complement(of.maximum)},)
-        else:
-            boxes = ({},)
-    for box in boxes:
-        if (both := merge(condition.requires, box)) is not None:
-            yield both
+def _union(conditions: list[Condition]) -> Condition:
+    """One condition out of the readings of a key that depends on the protocol; the readings split all packets."""
+    boxes = tuple(
+        both
+        for condition in conditions
+        for box in condition.boxes
+        if (both := merge(condition.requires, box)) is not None
+    )
+    if not conditions[0].negated:
+        return Condition(boxes)
+    common = set.intersection(*(set(condition.requires) for condition in conditions))
+    requires = {of: IntervalSet.of(pair for one in conditions for pair in one.requires[of]) for of in common}
+    return Condition(boxes, negated=True, requires=requires)
 
 
 def _values(of: Field, expression: syntax.Expression) -> IntervalSet | None:  # noqa: PLR0911 - one line for each kind

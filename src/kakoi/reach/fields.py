@@ -55,6 +55,12 @@ _PAYLOAD_BITS = {
 }
 """Fields every packet of the protocol has, and their bits."""
 
+_OPTION_REQUIRES: Mapping[str, Box] = {
+    "exthdr": _V6,
+    "ip option": _V4,
+    "tcp option": {d.PROTOCOL: IntervalSet.single(6)},
+    "sctp chunk": {d.PROTOCOL: IntervalSet.single(132)},
+}
 _ALWAYS_THERE = {
     "mark",
     "length",
@@ -324,9 +330,11 @@ def _hidden_field(selector: syntax.Selector) -> Field:  # noqa: PLR0911 - one li
     if selector.kind == "meta" and selector.name in _ALWAYS_THERE:
         return Field((d.hidden(text, 129),), _symbol)
     present = {d.hidden(f"present: {text}"): d.ONE}
-    if selector.kind in {"exthdr", "tcp option", "ip option", "sctp chunk"} and not selector.name:
-        requires = {d.PROTOCOL: IntervalSet.single(6)} if selector.kind == "tcp option" else {}
-        return Field((d.hidden(text, 129),), _truth, requires)
+    if selector.kind in _OPTION_REQUIRES:
+        header = _OPTION_REQUIRES[selector.kind]
+        if not selector.name:
+            return Field((d.hidden(text, 129),), _truth, header)
+        return Field((d.hidden(text, 129),), _symbol, {**header, **present})
     if selector.kind == "ct":
         return Field((d.hidden(text, 129),), _symbol, {**_CT_PRESENT, **present})
     return Field((d.hidden(text, 129),), _symbol, present)

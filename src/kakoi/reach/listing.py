@@ -147,7 +147,7 @@ def _reset_families(bytecode: str) -> dict[tuple[str, str, str, int], str]:
 def _compared_family(expressions: list[str]) -> str:
     for load, compare in pairwise(expressions):
         if load.startswith(("[ meta load nfproto", "[ meta load protocol")) or "link header + 12" in load:
-            return _FAMILY_BYTES.get(compare, "") if compare.startswith("[ cmp eq") else ""
+            return "any" if compare.startswith("[ lookup") else _FAMILY_BYTES.get(compare, "")
     return "any"
 
 

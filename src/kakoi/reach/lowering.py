@@ -9,7 +9,7 @@ from kakoi.reach import syntax
 from kakoi.reach.conditions import Condition, ConditionReader, Unclear, merge
 from kakoi.reach.dimensions import Box, Dimension
 from kakoi.reach.fields import Field, field_of, is_transport_port
-from kakoi.reach.intervals import IntervalSet
+from kakoi.reach.intervals import EMPTY, IntervalSet
 from kakoi.reach.names import CT_STATES
 from kakoi.reach.program import (
     Accept,
@@ -156,7 +156,10 @@ class _RuleLowering:
 
     def _condition(self, match: syntax.Match) -> Condition:
         try:
-            return self._reader.match(match)
+            condition = self._reader.match(match)
+            if any(of.hidden for box in (condition.requires, *condition.boxes) for of in box):
+                self._note(match.text, "reads what no packet description tells: any value is reckoned with")
+            return condition  # noqa: TRY300 - the one way out that is not an exception
         except Unclear as unclear:
             self._note(match.text, "may match or not")
             return Condition(({self._unclear(match.text): d.ONE},), requires=unclear.requires)
@@ -222,10 +225,12 @@ class _RuleLowering:
             yield from self._walk(rest, path)
             return
         field = field_of(target)
-        if target.kind != "ct":
-            path.require({of: values for of, values in field.requires.items() if not of.hidden})
         path.require(_read_requirements(statement.value))
         after = self._rest(rest)
+        if target.kind == "ct":
+            absent = field.requires.get(d.CT_STATE, EMPTY).complement(d.CT_STATE.maximum)
+            yield from self._emit(path.restricted({d.CT_STATE: absent}), Assign({}, after))
+        path.require({of: values for of, values in field.requires.items() if not of.hidden})
         for box, changes in self._changes(field, statement.value, statement.text):
             yield from self._emit(path.restricted(box), Assign(changes, after))
 

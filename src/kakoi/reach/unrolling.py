@@ -129,6 +129,13 @@ class _Scope:
         here = self.frames[-1]
         return replace(self, frames=(*self.frames[:-1], replace(here, block=block, position=position)))
 
+    def finished(self) -> "_Scope":
+        """The chain the walk is in is done with, the rest of its rule included: nothing comes back to it."""
+        frames = self.frames
+        while frames[-1].kind == "rest":
+            frames = frames[:-1]
+        return replace(self, frames=(*frames[:-1], replace(frames[-1], position=len(frames[-1].block.entries))))
+
     def inside(self, frame: Frame) -> "_Scope":
         """One level deeper."""
         return replace(self, frames=(*self.frames, frame))
@@ -268,7 +275,7 @@ class Unrolling:
             case Call(chain, last):
                 called = self._compiled.blocks[chain]
                 end = _required(scope.on_return) if last else Label()
-                back = scope.at(block, len(block.entries)) if last else following
+                back = scope.finished() if last else following
                 inside = replace(back.inside(self._frame("chain", called)), on_return=end)
                 self._block(called, 0, inside)
                 if last:
