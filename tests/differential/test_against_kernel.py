@@ -45,7 +45,8 @@ def _differences(kernel: Router, text: str, packets: list[Packet], options: Opti
         count[decision.verdict] += 1
         count["passed" if passed else "blocked"] += 1
         wrong = (passed and not decision.may) or (decision.must and not passed)
-        unsure = decision.verdict == "unknown" and not compiled.unknown and not options.translation
+        asleep = "type nat" in text
+        unsure = decision.verdict == "unknown" and not compiled.unknown and not options.translation and not asleep
         if wrong or unsure:
             found.append(
                 f"[{packet.hook}] {packet.spec}: kernel {'passed' if passed else 'blocked'} it, kakoi says {decision.verdict}"
@@ -146,6 +147,29 @@ table inet t {
   chain f {
     type filter hook forward priority 0; policy drop;
     ct mark 0 accept
+  }
+}""",
+    "a translation to the same address leaves no trace in ct status": """
+table inet t {
+  chain n { type nat hook prerouting priority -100; dnat ip to 198.51.100.1; }
+  chain f {
+    type filter hook forward priority 0; policy drop;
+    ct status dnat accept
+  }
+}""",
+    "nat chains sleep where nothing tracks connections": """
+table inet t {
+  chain n {
+    type nat hook postrouting priority 100;
+    tcp dport 22 drop
+  }
+}""",
+    "translation of one family tracks that family only": """
+table inet t {
+  chain n {
+    type nat hook postrouting priority 100;
+    ip saddr 10.9.9.9 snat ip to 198.18.0.1
+    tcp dport 22 drop
   }
 }""",
     "a dormant table filters nothing": """

@@ -240,24 +240,32 @@ def _tracked_families(ruleset: syntax.Ruleset) -> set[int]:
     """Families (0 IPv4, 1 IPv6) whose connections are tracked because some rule needs it; without, nat chains sleep."""
     found: set[int] = set()
     for table in ruleset.tables:
-        rules = (rule for chain in table.chains.values() for rule in chain.rules)
-        if any(_needs_tracking(statement) for rule in rules for statement in rule.statements):
-            found |= {"ip": {0}, "ip6": {1}, "inet": {0, 1}}.get(table.family, set())
+        for chain in table.chains.values():
+            for rule in chain.rules:
+                for statement in rule.statements:
+                    found |= _FAMILIES.get(_needs_tracking(statement, table.family), set())
     return found
 
 
-def _needs_tracking(statement: syntax.Statement) -> bool:
+_FAMILIES = {"ip": {0}, "ip6": {1}, "inet": {0, 1}}
+
+
+def _needs_tracking(statement: syntax.Statement, family: str) -> str:
+    """The family a statement turns tracking on for; ``dnat ip`` and ``snat ip`` do so for their own family only."""
     match statement:
+        case syntax.Translation("dnat" | "snat"):
+            return statement.family or family
         case syntax.Translation():
-            return True
+            return family
         case syntax.Match(_, left, right):
-            return _reads_connection(left) or _reads_connection(right)
+            needed = _reads_connection(left) or _reads_connection(right)
         case syntax.VerdictMap(key, _):
-            return _reads_connection(key)
+            needed = _reads_connection(key)
         case syntax.Assignment(target, value):
-            return _reads_connection(target) or _reads_connection(value)
+            needed = _reads_connection(target) or _reads_connection(value)
         case _:
-            return False
+            needed = False
+    return family if needed else ""
 
 
 def _reads_connection(expression: syntax.Expression) -> bool:

@@ -300,7 +300,7 @@ class _RuleLowering:
             )
             return
         if statement.address is None and statement.kind == "dnat":
-            yield from self._emit(path, Translate(base))
+            yield from self._emit_translation(path, base)
             return
         field = Field((address,), _ADDRESS_CONSTANT[address])
         found = None if statement.address is None else self._reader.values(field, statement.address)
@@ -309,7 +309,7 @@ class _RuleLowering:
         changes = {**base, address: found or IntervalSet.single(0, address.maximum)}
         if found is None and statement.port is not None and isinstance(statement.port, syntax.Unreadable):
             changes[port] = IntervalSet.single(0, port.maximum)
-        yield from self._emit(path, Translate(changes))
+        yield from self._emit_translation(path, changes)
 
     def _translated_by_map(
         self,
@@ -351,7 +351,17 @@ class _RuleLowering:
             elif exact:
                 self._note(statement.text, "may translate to any address")
             for box in boxes:
-                yield from self._emit(path.restricted(box), Translate(changes))
+                yield from self._emit_translation(path.restricted(box), changes)
+
+    def _emit_translation(self, path: "_Path", changes: Mapping[Dimension, Change]) -> Iterator[Entry]:
+        """A translation to what the packet has already sets no bit of ``ct status``."""
+        rewritten = {of: change for of, change in changes.items() if of in d.HEADER and isinstance(change, IntervalSet)}
+        status = {of: d.ZERO for of in changes if of in d.CT_STATUS}
+        if all(change.size == 1 for change in rewritten.values()):
+            yield from self._emit(path.restricted(rewritten), Translate({**changes, **status}))
+            yield from self._emit(path, Translate(changes))
+        else:
+            yield from self._emit(path, Translate({**changes, **{of: d.everything(of) for of in status}}))
 
     def _ports(self, expression: syntax.Expression) -> IntervalSet:
         found = self._reader.values(Field((d.DPORT,), _PORT_CONSTANT), expression)
