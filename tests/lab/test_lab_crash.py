@@ -60,6 +60,15 @@ def test_down_cleans_up_after_a_kill(lab: Lab, moment: Callable[[Lab], bool], *,
     assert remains(lab) == []
 
 
+def test_down_removes_a_namespace_that_was_never_finished(lab: Lab) -> None:
+    """Killed inside `ip netns add`, a plain file stands where the namespace would be; `down` removes it."""
+    unfinished = Path(f"/run/netns/{lab.fabric}")
+    unfinished.parent.mkdir(exist_ok=True)
+    unfinished.touch()
+    assert down(lab, quietly)
+    assert remains(lab) == []
+
+
 def test_up_starts_afresh_after_a_kill(lab: Lab) -> None:
     """What the killed run left is no obstacle: every machine runs in the end."""
     process = _start(lab)

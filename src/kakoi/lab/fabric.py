@@ -103,6 +103,11 @@ def remove(lab: Lab) -> None:
     """Remove every namespace of the lab; devices go with them."""
     # The fabric first: it holds one end of every wire, also of those whose other end a socket keeps alive.
     for namespace in sorted(existing(lab), key=lambda name: name != lab.fabric):
+        path = namespace_path(namespace)
+        if not os.path.ismount(path):
+            # `ip netns add` makes a file and then binds the namespace to it: killed between the two, it leaves the file.
+            path.unlink()
+            continue
         if namespace == lab.fabric:
             _empty_fabric(lab)
         run("ip", "netns", "delete", namespace)
