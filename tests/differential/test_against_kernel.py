@@ -45,8 +45,8 @@ def _differences(kernel: Router, text: str, packets: list[Packet], options: Opti
         count[decision.verdict] += 1
         count["passed" if passed else "blocked"] += 1
         wrong = (passed and not decision.may) or (decision.must and not passed)
-        asleep = "type nat" in text
-        unsure = decision.verdict == "unknown" and not compiled.unknown and not options.translation and not asleep
+        sure = not compiled.unknown and not options.translation and "type nat" not in text
+        unsure = sure and decision.verdict == "unknown"
         if wrong or unsure:
             found.append(
                 f"[{packet.hook}] {packet.spec}: kernel {'passed' if passed else 'blocked'} it, kakoi says {decision.verdict}"
@@ -151,7 +151,7 @@ table inet t {
 }""",
     "a translation to the same address leaves no trace in ct status": """
 table inet t {
-  chain n { type nat hook prerouting priority -100; dnat ip to 198.51.100.1; }
+  chain n { type nat hook prerouting priority -100; ip daddr 198.51.100.1 dnat ip to 198.51.100.1; }
   chain f {
     type filter hook forward priority 0; policy drop;
     ct status dnat accept
