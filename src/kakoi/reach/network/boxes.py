@@ -7,6 +7,7 @@ from kakoi.reach.conditions import merge
 from kakoi.reach.dimensions import Box, Dimension
 from kakoi.reach.intervals import IntervalSet
 
+_TCP, _SYN = 6, 2
 _LIKELY_PROTOCOLS = (6, 17, 1, 58)
 _LIKELY_PORTS = (22, 443, 80, 5432, 53)
 _ECHO = {d.ICMP_TYPE: 8, d.ICMPV6_TYPE: 128}
@@ -55,6 +56,8 @@ def one_packet(box: Box, preferred: Mapping[Dimension, IntervalSet] | None = Non
     if protocol in d.PORT_PROTOCOLS:
         packet[d.SPORT] = _chosen(box.get(d.SPORT, d.everything(d.SPORT)), preferred.get(d.SPORT), (40000,))
         packet[d.DPORT] = _chosen(box.get(d.DPORT, d.everything(d.DPORT)), preferred.get(d.DPORT), _LIKELY_PORTS)
+    if protocol == _TCP and d.TCP_FLAG_BITS in box:
+        packet[d.TCP_FLAG_BITS] = _chosen(box[d.TCP_FLAG_BITS], preferred.get(d.TCP_FLAG_BITS), (_SYN,))
     for of in _ICMP.get(protocol, ()):
         packet[of] = _chosen(box.get(of, d.everything(of)), preferred.get(of), (_ECHO.get(of, 0),))
     return packet

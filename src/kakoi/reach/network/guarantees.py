@@ -23,6 +23,7 @@ from kakoi.reach.network.answer import Attack, Holds, Margin, Verdict
 from kakoi.reach.network.attack import NOBODY, Attacker, Capture, Foothold
 from kakoi.reach.network.boxes import one_packet
 from kakoi.reach.network.exact import Exactness, Gained
+from kakoi.reach.network.filters import MachineFilter
 from kakoi.reach.network.model import VERSIONS, NetworkModel
 from kakoi.reach.network.references import References
 from kakoi.reach.network.travel import Delivery
@@ -43,11 +44,25 @@ class Breach:
 class Prover:
     """Judges guarantees over one network; journeys are shared between them."""
 
-    def __init__(self, policy: Policy, model: NetworkModel, bound: Iterable[str] = ()) -> None:
-        """Prepare; ``bound`` names wires on which nobody can use another's address."""
+    def __init__(
+        self,
+        policy: Policy,
+        model: NetworkModel,
+        bound: Iterable[str] = (),
+        filters: Mapping[str, MachineFilter] | None = None,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            policy: whose guarantees and flows.
+            model: the network.
+            bound: wires on which nobody can use another's address.
+            filters: passages worked out before; those of machines that are still the same are used again.
+        """
         self.policy = policy
         self.model = model
         self.attacker = Attacker(model, untrusted_zones(policy), bound)
+        self.attacker.filters.update(filters or {})
         self.references = References(policy, self.attacker)
         self._exactness = Exactness(policy, self.attacker)
 

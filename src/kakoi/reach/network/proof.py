@@ -7,6 +7,7 @@ from typing import Any
 
 from kakoi.errors import ExitStatus, InputError
 from kakoi.policy.model import Policy
+from kakoi.policy.sets import untrusted_zones
 from kakoi.reach.network.answer import Verdict
 from kakoi.reach.network.guarantees import Prover
 from kakoi.reach.network.model import NetworkModel
@@ -79,7 +80,8 @@ def prove(
 
 def prove_network(policy: Policy, model: NetworkModel, bound: Iterable[str] = (), *, margins: bool = True) -> Proof:
     """The same over a network that was read before."""
-    assumed = tuple(bound)
+    outside = untrusted_zones(policy)
+    assumed = tuple(zone for zone in bound if zone not in outside)
     unheard = sorted(set(assumed) - set(policy.zones))
     if unheard:
         raise InputError(f"no such zone: {', '.join(unheard)}", f"use one of: {', '.join(policy.zones)}")

@@ -113,7 +113,9 @@ class Traveller:
 
     def __post_init__(self) -> None:
         for machine in self.model.machines.values():
-            self.filters.setdefault(machine.name, MachineFilter(machine))
+            known = self.filters.get(machine.name)
+            if known is None or known.machine is not machine:
+                self.filters[machine.name] = MachineFilter(machine)
 
     def from_wire(self, wire: str, region: Box | None = None, *, reply: bool = False) -> tuple[Delivery, ...]:
         """Packets put on a wire by somebody with full power over his own machine: every neighbour gets them.
