@@ -20,6 +20,7 @@ _COMMANDS = {
     "demo": ("kakoi.cli.demo", "Lab, provisioning, proof and evidence in one go / 一括実演"),
     "test": ("kakoi.cli.test", "Run every test / 全テストを実行する"),
     "prove": ("kakoi.cli.prove", "Prove every guarantee / すべての保証を証明する"),
+    "explain": ("kakoi.cli.explain", "Explain one connection / 一つの通信を説明する"),
     "ruleset": ("kakoi.cli.ruleset", "Decide, map and compare any nftables ruleset / ルールセットの判定"),
 }
 

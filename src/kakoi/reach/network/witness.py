@@ -185,11 +185,15 @@ def _element(machine: Machine, rule: syntax.Rule, packet: Box) -> tuple[str, str
         if definition is None:
             continue
         try:
-            readings = reader.fields(key)
-            for element in definition.contents.elements:
-                for fields in readings:
+            for fields in reader.fields(key):
+                there: Box | None = packet
+                for field in fields:
+                    there = None if there is None else merge(there, field.requires)
+                if there is None:
+                    continue
+                for element in definition.contents.elements:
                     for box in reader.members(fields, syntax.SetLiteral((element,))):
-                        if merge(box, packet) is not None:
+                        if merge(box, there) is not None:
                             return _written(element), getattr(element, "comment", ""), name
         except Unclear:
             continue
