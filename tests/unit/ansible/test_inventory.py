@@ -65,7 +65,7 @@ def test_no_group_is_named_like_a_host(real: PlannedInventory) -> None:
 def test_a_gateway_is_met_at_the_leg_that_faces_the_controller(real: PlannedInventory) -> None:
     """The controller stands behind the enclave gateway, so it meets the core gateway at the enclave's entrance."""
     assert real.hosts["core_gateway"].variables["ansible_host"] == "10.40.1.1"
-    assert real.hosts["enclave_gateway"].variables["ansible_host"] == "10.40.4.1"
+    assert real.hosts["enclave_gateway"].variables["ansible_host"] == "10.40.5.1"
 
 
 def test_the_mirror_installs_from_its_own_disk(real: PlannedInventory) -> None:

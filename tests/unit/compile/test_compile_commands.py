@@ -37,7 +37,15 @@ def test_the_matrix_names_services_where_there_is_room() -> None:
     assert any("postgresql" in line for line in lines if line.startswith("│enclave_app"))
 
 
-@pytest.mark.parametrize("columns", [80, 100, 120])
+def test_the_matrix_becomes_a_list_where_it_does_not_fit() -> None:
+    """Eleven zones do not fit into eighty columns: each pair of zones is a line, and none is cut off."""
+    output = _run("matrix", "--policy", _REFERENCE, columns=80).output
+    assert not any(line[:1] in "┏┃┡│├└" for line in output.splitlines() if line)
+    assert "postgresql" in output
+    assert "…" not in output
+
+
+@pytest.mark.parametrize("columns", [100, 120])
 def test_the_matrix_keeps_within_the_terminal(columns: int) -> None:
     """No line of the table is wider than the terminal, and nothing is cut off."""
     output = _run("matrix", "--policy", _REFERENCE, columns=columns).output
