@@ -21,6 +21,7 @@ _COMMANDS = {
     "test": ("kakoi.cli.test", "Run every test / 全テストを実行する"),
     "prove": ("kakoi.cli.prove", "Prove every guarantee / すべての保証を証明する"),
     "explain": ("kakoi.cli.explain", "Explain one connection / 一つの通信を説明する"),
+    "diff": ("kakoi.cli.diff", "Connections gained and lost / 通信の増減を比べる"),
     "ruleset": ("kakoi.cli.ruleset", "Decide, map and compare any nftables ruleset / ルールセットの判定"),
 }
 
