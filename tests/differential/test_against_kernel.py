@@ -13,10 +13,12 @@ import pytest
 from kernel_router import Packet, Router, router
 from random_rulesets import Options, random_packets, random_ruleset
 
-from kakoi.reach.compiled import CompiledRuleset
+from kakoi.reach.compiled import HOOKS, CompiledRuleset
 from kakoi.reach.decide import decide
-from kakoi.reach.packet import parse_packet
+from kakoi.reach.difference import difference
+from kakoi.reach.packet import first_packet, parse_packet
 from kakoi.reach.reader import read_ruleset
+from kakoi.reach.space import accepted_space
 
 pytestmark = pytest.mark.lab
 
@@ -67,6 +69,28 @@ def test_no_decision_differs_from_the_kernel(kernel: Router) -> None:
     assert count["passed"] > _DECISIONS / 10
     assert count["blocked"] > _DECISIONS / 10
     assert count["unknown"] < _DECISIONS / 10
+
+
+def test_the_space_agrees_with_single_decisions(kernel: Router) -> None:
+    """A packet is in an accepted box exactly when it may pass, and a ruleset never surely differs from itself."""
+    for number in range(12):
+        random = Random(_SEED * 7919 + number)  # noqa: S311 - repeatable, nothing secret
+        options = _options(number)
+        listed = kernel.load(random_ruleset(random, options))
+        compiled, again = (CompiledRuleset(read_ruleset(listed, "kernel")) for _ in range(2))
+        spaces = {hook: list(accepted_space(compiled, hook, state="any")) for hook in HOOKS}
+        for packet in random_packets(random, 40, options):
+            region = parse_packet(packet.spec)
+            point = {**region, **first_packet(region)}
+            decision = decide(compiled, packet.hook, region)
+            inside = [
+                box
+                for box in spaces[packet.hook]
+                if all(point.get(of, some).intersection(some) for of, some in box.box.items())
+            ]
+            assert decision.may <= bool(inside), packet.spec
+            assert not (decision.verdict in {"drop", "reject"} and any(box.certain for box in inside)), packet.spec
+        assert not any(change.certain for change in difference(compiled, again))
 
 
 _SSH = [Packet(hook, source, target, 6, 40000, 22) for hook, source, target in (
