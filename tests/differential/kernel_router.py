@@ -14,7 +14,7 @@ import subprocess
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
@@ -115,6 +115,9 @@ class Router:
         self._enter(client)
         self._wire_socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
         self._wire_socket.bind(("k0", 0))
+        self._enter(server)
+        self._server_socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW)
+        self._server_socket.bind(("k0", 0))
         self._enter(router)
         _run("ip", "link", "set", "lo", "up")
         settings = {f"ipv4/conf/{name}/rp_filter": "0" for name in ("all", "default", LAN, WAN)}
@@ -147,7 +150,7 @@ class Router:
         """Go home and leave nothing behind."""
         os.setns(self._home, os.CLONE_NEWNET)
         os.close(self._home)
-        for one in ("_wire_socket", "_netlink", "_raw"):
+        for one in ("_wire_socket", "_server_socket", "_netlink", "_raw"):
             found = getattr(self, one, None)
             for opened in found.values() if isinstance(found, dict) else [found]:
                 if opened is not None:
@@ -156,13 +159,24 @@ class Router:
             with suppress(subprocess.CalledProcessError):
                 _run("ip", "netns", "delete", name)
 
-    def load(self, text: str) -> str:
+    def establish(self, packets: Sequence[Packet]) -> None:
+        """Let the connections of forwarded UDP packets be seen in both directions, before any ruleset is there."""
+        self.clear()
+        _nft("table inet kakoi_tracking {\n chain f { type filter hook forward priority 0; ct state new; }\n}")
+        self.send(packets)
+        for packet in packets:
+            answer = replace(packet, saddr=packet.daddr, daddr=packet.saddr, sport=packet.dport, dport=packet.sport)
+            ethertype = 0x0800 if packet.version == 4 else 0x86DD
+            ends = bytes.fromhex("020000000003020000000004")
+            self._server_socket.send(ends + struct.pack("!H", ethertype) + _ip_packet(answer, 60000))
+
+    def load(self, text: str, *, forget: bool = True) -> str:
         """Load a ruleset in place of the one before, without the lines that nft refuses; its JSON listing.
 
         Raises:
             ValueError: nft refuses it without telling a line that can be left out.
         """
-        self.clear()
+        self.clear(forget=forget)
         lines = text.splitlines()
         while True:
             try:
@@ -179,9 +193,11 @@ class Router:
         listed["nftables"] = [item for item in listed["nftables"] if "kakoi_observer" not in json.dumps(item)]
         return json.dumps(listed)
 
-    def clear(self) -> None:
+    def clear(self, *, forget: bool = True) -> None:
         """Take every table away but the observer's, and all that is remembered of connections."""
         _nft(f"flush ruleset\n{_OBSERVER}")
+        if not forget:
+            return
         self._netlink.send(_FORGET_ALL)
         (status,) = struct.unpack_from("=i", self._netlink.recv(4096), 16)
         assert status == 0, "connections could not be forgotten"

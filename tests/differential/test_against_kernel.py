@@ -71,6 +71,33 @@ def test_no_decision_differs_from_the_kernel(kernel: Router) -> None:
     assert count["unknown"] < _DECISIONS / 10
 
 
+def test_the_kernel_takes_known_connections_for_established(kernel: Router) -> None:
+    """The control of the next test: such packets really are established, and only those."""
+    text = "table inet t {\n chain f {\n type filter hook forward priority 0; policy drop;\n ct state established accept\n }\n}"
+    known = [Packet("forward", "10.0.0.1", "198.51.100.1", 17, 2000 + number, 53) for number in range(5)]
+    fresh = [Packet("forward", "10.0.0.1", "198.51.100.1", 17, 3000 + number, 53) for number in range(5)]
+    kernel.establish(known)
+    kernel.load(text, forget=False)
+    assert kernel.send([*known, *fresh]) == [True] * 5 + [False] * 5
+
+
+def test_packets_of_known_connections_are_decided_as_the_kernel_does(kernel: Router) -> None:
+    """Established packets in their original direction, through random rulesets without translation."""
+    passed_any = 0
+    for number in range(10):
+        random = Random(_SEED * 104_729 + number)  # noqa: S311 - repeatable, nothing secret
+        fresh = [one for one in random_packets(random, 150, Options()) if one.hook == "forward" and one.proto == 17]
+        kernel.establish(fresh)
+        compiled = CompiledRuleset(read_ruleset(kernel.load(random_ruleset(random, Options()), forget=False), "kernel"))
+        for packet, passed in zip(fresh, kernel.send(fresh), strict=True):
+            spec = packet.spec.replace("ct=new", "ct=established direction=original")
+            decision = decide(compiled, packet.hook, parse_packet(spec))
+            assert decision.may or not passed, spec
+            assert passed or not decision.must, spec
+            passed_any += passed
+    assert passed_any
+
+
 def test_the_space_agrees_with_single_decisions(kernel: Router) -> None:
     """A packet is in an accepted box exactly when it may pass, and a ruleset never surely differs from itself."""
     for number in range(12):
