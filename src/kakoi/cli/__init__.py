@@ -26,6 +26,9 @@ _COMMANDS = {
 }
 
 
+_ADMINISTRATORS_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin")
+
+
 class _LazyGroup(click.Group):
     """Imports a command's module when the command is called, so that ``kakoi check`` starts at once."""
 
@@ -60,8 +63,16 @@ def cli() -> None:
     """  # noqa: D301 - click knows a paragraph that keeps its lines by the character \b
 
 
+def _find_administrators_programs() -> None:
+    """Put the folders of nft, ip and their like on the path: `su` on Debian leaves them off."""
+    folders = os.environ.get("PATH", os.defpath).split(os.pathsep)
+    missing = [folder for folder in _ADMINISTRATORS_FOLDERS if folder not in folders]
+    os.environ["PATH"] = os.pathsep.join([*folders, *missing])
+
+
 def main() -> Any:  # noqa: ANN401 - click's own return value
     """Run the command line; an expected failure ends in one message and its exit status."""
+    _find_administrators_programs()
     try:
         return cli.main(prog_name="kakoi", standalone_mode=False)
     except click.exceptions.Abort:
