@@ -1,6 +1,8 @@
 """``kakoi check``: judge the policy and show everything that is wrong with it, at its place.
 
-Exit status 0 when the policy is valid (there may be warnings), 2 when it is not.
+A valid policy's guarantees are then proved over the network that it compiles to. Exit status 0 when the policy is valid
+(there may be warnings) and every guarantee holds, 1 when a guarantee is broken, 2 when the policy is not valid, 3 when
+a guarantee could not be decided.
 """
 
 import contextlib
@@ -13,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from kakoi.cli.options import json_option, policy_option
-from kakoi.errors import ExitStatus
+from kakoi.errors import ExitStatus, KakoiError
 from kakoi.policy.check import Report, check_policy
 from kakoi.policy.folder import MAX_BYTES
 from kakoi.policy.model import Policy
@@ -24,6 +26,8 @@ from kakoi.policy.source import lines
 if TYPE_CHECKING:
     from rich.console import Console
     from rich.text import Text
+
+    from kakoi.reach.network.proof import Proof
 
 MAX_SHOWN: Final = 200
 """Problems shown on the terminal; ``--json`` prints all."""
@@ -49,11 +53,12 @@ class _Day(click.ParamType[date]):
 @policy_option
 @json_option
 @click.option("--today", type=_Day(), default=None, help="Judge review dates as of this day. [default: today]")
+@click.option("--prove/--no-prove", "proving", default=True, show_default=True, help="Prove the guarantees, too.")
 @click.pass_context
-def command(ctx: click.Context, policy_directory: Path, *, as_json: bool, today: date | None) -> None:
-    """Validate the policy: every error at once, with its place and what to write instead.
+def command(ctx: click.Context, policy_directory: Path, *, as_json: bool, today: date | None, proving: bool) -> None:
+    """Validate the policy: every error at once, with its place and what to write instead. Then prove its guarantees.
 
-    ポリシーを検証し、すべての誤りを場所と直し方とともに示します。
+    ポリシーを検証し、すべての誤りを場所と直し方とともに示します。続けて、すべての保証を判定します。
 
     \b
     Examples:
@@ -62,11 +67,53 @@ def command(ctx: click.Context, policy_directory: Path, *, as_json: bool, today:
       kakoi check --json | jq '.errors[].message'
     """  # noqa: D301 - click knows a paragraph that keeps its lines by the character \b
     report = check_policy(policy_directory, today)
+    proof, trouble = _prove(report.policy) if proving and report.policy is not None else (None, None)
     if as_json:
-        click.echo(json.dumps(report.as_json(), ensure_ascii=False, indent=2))
+        click.echo(json.dumps({**report.as_json(), **_proved(proof, trouble)}, ensure_ascii=False, indent=2))
     else:
         _show(report, policy_directory)
-    ctx.exit(ExitStatus.HELD if report.valid else ExitStatus.INPUT_WRONG)
+        _show_proof(proof, trouble)
+    if not report.valid:
+        ctx.exit(ExitStatus.INPUT_WRONG)
+    ctx.exit(trouble.exit_status if trouble is not None else proof.status if proof is not None else ExitStatus.HELD)
+
+
+def _prove(policy: Policy) -> "tuple[Proof | None, KakoiError | None]":
+    """The guarantees judged, or why they could not be."""
+    from kakoi.reach.network.proof import prove  # noqa: PLC0415 - a policy with mistakes is answered at once
+
+    if not policy.guarantees:
+        return None, None
+    try:
+        return prove(policy, margins=False)[0], None
+    except KakoiError as error:
+        return None, error
+
+
+def _proved(proof: "Proof | None", trouble: KakoiError | None) -> dict[str, object]:
+    if trouble is not None:
+        return {"guarantees": [], "guarantees_not_proved": str(trouble)}
+    return {"guarantees": proof.as_json()["guarantees"]} if proof is not None else {}
+
+
+def _show_proof(proof: "Proof | None", trouble: KakoiError | None) -> None:
+    from rich.console import Console  # noqa: PLC0415 - see above
+
+    from kakoi.cli.prove import show_proof  # noqa: PLC0415
+
+    console = Console(highlight=False, soft_wrap=True, emoji=False)
+    if trouble is not None:
+        console.print()
+        console.print(
+            _styled(("? ", "bold yellow"), (f"guarantees not proved / 保証は判定できませんでした: {trouble}", ""))
+        )
+    if proof is not None:
+        console.print()
+        show_proof(console, proof, details=False)
+        if proof.status is not ExitStatus.HELD:
+            console.print(
+                _styled(("  → ", "green"), ("kakoi prove shows the packet / 経路とパケットは kakoi prove で表示", ""))
+            )
 
 
 def _show(report: Report, directory: Path) -> None:

@@ -33,10 +33,20 @@ def wrong(tmp_path: Path) -> Path:
 
 def test_valid_policy_exits_0() -> None:
     """A valid policy ends in a short summary and exit status 0."""
-    result = CliRunner().invoke(check, ["--policy", str(SOUND), "--today", "2026-11-23"])
+    result = CliRunner().invoke(check, ["--policy", str(SOUND), "--no-prove", "--today", "2026-11-23"])
     assert result.exit_code == 0
     assert "is valid" in result.output
     assert "3: public_web, mail_relay, web_proxy" in result.output
+
+
+def test_a_broken_guarantee_exits_1() -> None:
+    """A policy without mistakes whose administrators share a wire with others is valid, and its guarantee is broken."""
+    result = CliRunner().invoke(check, ["--policy", str(SOUND), "--json", "--today", "2026-11-23"])
+    report = json.loads(result.output)
+    broken = {one["id"] for one in report["guarantees"] if one["holds"] is not True}
+    assert result.exit_code == 1
+    assert report["valid"]
+    assert "stores_unreachable_by_pivot" in broken
 
 
 def test_wrong_policy_shows_the_line(wrong: Path) -> None:
@@ -62,7 +72,7 @@ def test_json_has_the_agreed_keys(wrong: Path) -> None:
 
 def test_today_decides_what_is_past_review() -> None:
     """The same policy is refused on the day after its review dates."""
-    arguments = ["--policy", str(SOUND), "--json", "--today"]
+    arguments = ["--policy", str(SOUND), "--no-prove", "--json", "--today"]
     assert CliRunner().invoke(check, [*arguments, "2027-09-30"]).exit_code == 0
     assert CliRunner().invoke(check, [*arguments, "2027-10-01"]).exit_code == 2
 
