@@ -6,6 +6,7 @@ from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 import pytest
+
 from kakoi.compile.network import plan_network
 from kakoi.compile.nftables import rulesets
 from kakoi.policy import load_policy

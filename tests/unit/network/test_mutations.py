@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 import pytest
+
 from kakoi.policy.model import Exactly, Guarantee, Isolated, NoInternetPath, OnlyVia, Survives
 from kakoi.reach.network.answer import Verdict
 from kakoi.reach.network.boxes import point

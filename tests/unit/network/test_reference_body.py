@@ -3,6 +3,7 @@
 import dataclasses
 
 import pytest
+
 from kakoi.compile.truth import truth_table
 from kakoi.errors import InputError
 from kakoi.policy.model import Isolated, OnlyVia, Survives
