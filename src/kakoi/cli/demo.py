@@ -117,7 +117,7 @@ def _evidence(  # noqa: PLR0917 - the facts of one run
 
 def _look_around(console: Console, folder: Path) -> None:
     console.print(
-        f"\n[bold]証跡 / Evidence[/]      {folder / 'index.html'}\n"
+        f"\n[bold]証跡 / Evidence[/]      {os.path.relpath(folder / 'index.html')}\n"
         "[bold]見て回る / Look around[/]  ./kakoi lab status ・ ./kakoi lab shell allowance_store\n"
         "[bold]壊してみる / Break it[/]   docs/tutorial/first-hour.ja.md\n"
         "[bold]片付ける / Clean up[/]     ./kakoi lab down",

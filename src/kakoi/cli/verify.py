@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -64,7 +65,7 @@ def command(policy_directory: Path, *, inventory: Path, as_json: bool, full: boo
         click.echo(json.dumps(report.as_json(run.judgement), ensure_ascii=False, indent=1))
     else:
         show(Console(highlight=False), policy, run.judgement)
-        console.print(f"[dim]{run.folder}[/]")
+        console.print(f"[dim]{os.path.relpath(run.folder)}[/]")
     return run.judgement.exit_status
 
 
