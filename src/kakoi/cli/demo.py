@@ -13,9 +13,10 @@ import click
 from kakoi.cli.options import policy_option, project_root
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from rich.console import Console
 
-    from kakoi.policy import Policy
     from kakoi.probe.run import ProbeRun
 
 
@@ -34,11 +35,17 @@ def command(*, policy_directory: Path, full: bool) -> int:
 
     from kakoi import lab as labs  # noqa: PLC0415
     from kakoi.cli.progress import step  # noqa: PLC0415
+    from kakoi.cli.prove import show_guarantees  # noqa: PLC0415
     from kakoi.cli.verify import show  # noqa: PLC0415
-    from kakoi.compile.artifacts import compile_policy, write_artifacts  # noqa: PLC0415
+    from kakoi.compile.artifacts import compile_policy, policy_digest, write_artifacts  # noqa: PLC0415
+    from kakoi.evidence.folder import Findings, RunFacts, Sources, write_evidence  # noqa: PLC0415
+    from kakoi.evidence.page import page  # noqa: PLC0415
+    from kakoi.observe.collect import observe  # noqa: PLC0415
     from kakoi.playbook import run_playbook  # noqa: PLC0415
     from kakoi.policy import load_policy  # noqa: PLC0415
+    from kakoi.policy.sets import managed_hosts  # noqa: PLC0415
     from kakoi.probe.run import verify  # noqa: PLC0415
+    from kakoi.reach.network.proof import prove  # noqa: PLC0415
 
     root, started = project_root(), datetime.now(UTC)
     policy_directory = policy_directory.resolve()
@@ -67,12 +74,28 @@ def command(*, policy_directory: Path, full: bool) -> int:
         site.require()
     with doing("実機に確認 / Asking the network") as shown:
         after = verify(root, policy, inventory, "full" if full else "quick", progress=shown.task)
-    with doing("証跡 / Reading every host back and writing the evidence") as shown:
-        folder = _evidence(root, policy, policy_directory, started, after, f"lab {lab.name}", shown.task)
+    observed = root / "build" / "observed"
+    with doing("読み取り / Reading every host back") as shown:
+        found = observe(root, inventory, observed, shown.task)
+    with doing("証明 / Proving every guarantee over what the hosts really run"):
+        proof, _ = prove(policy, observed)
+    facts = RunFacts(
+        started=started,
+        finished=datetime.now(UTC),
+        place=f"lab {lab.name}",
+        policy_sha256=policy_digest(policy),
+        hosts_expected=managed_hosts(policy),
+        hosts_observed=tuple(found),
+    )
+    findings = Findings(after.judgement, proof, found)
+    with doing("証跡 / Writing the evidence"):
+        sources = Sources(policy_directory, compiled, observed, after.folder)
+        folder = write_evidence(root / "build" / "evidence", facts, sources, findings, page(policy, facts, findings))
     console.print()
     show(console, policy, after.judgement)
+    show_guarantees(console, proof)
     _look_around(console, folder)
-    return after.judgement.exit_status
+    return findings.exit_status
 
 
 def _open_before(before: ProbeRun) -> str:
@@ -81,37 +104,6 @@ def _open_before(before: ProbeRun) -> str:
     return (
         f"  設定前は、遮断すべき {len(closed_by_policy):,} 通信のうち {was_open:,} が通じた"
         f" / before: {was_open:,} of {len(closed_by_policy):,} connections that must be blocked got through"
-    )
-
-
-def _evidence(  # noqa: PLR0917 - the facts of one run
-    root: Path,
-    policy: Policy,
-    policy_directory: Path,
-    started: datetime,
-    run: ProbeRun,
-    place: str,
-    progress: object,
-) -> Path:
-    from kakoi.compile.artifacts import policy_digest  # noqa: PLC0415 - see above
-    from kakoi.evidence.folder import RunFacts, Sources, write_evidence  # noqa: PLC0415
-    from kakoi.evidence.page import page  # noqa: PLC0415
-    from kakoi.observe.collect import observe  # noqa: PLC0415
-    from kakoi.policy.sets import managed_hosts  # noqa: PLC0415
-
-    observed = root / "build" / "observed"
-    found = observe(root, root / "inventories" / "lab", observed, progress)  # type: ignore[arg-type]  # a step's task
-    facts = RunFacts(
-        started=started,
-        finished=datetime.now(UTC),
-        place=place,
-        policy_sha256=policy_digest(policy),
-        hosts_expected=managed_hosts(policy),
-        hosts_observed=tuple(found),
-    )
-    sources = Sources(policy_directory, root / "build" / "compiled", observed, run.folder)
-    return write_evidence(
-        root / "build" / "evidence", facts, sources, run.judgement, page(policy, facts, run.judgement, found)
     )
 
 

@@ -92,6 +92,13 @@ def show_proof(console: Console, proof: Proof, *, details: bool) -> None:
     _show_basis(console, proof)
 
 
+def show_guarantees(console: Console, proof: Proof) -> None:
+    """Print one line for each guarantee."""
+    for verdict in proof.verdicts:
+        mark, style = _MARK[verdict.holds]
+        console.print(f"[{style}]{mark}[/] {verdict.id}  [dim]{verdict.kind}[/]  {_margin(verdict)}", soft_wrap=True)
+
+
 def _show_verdict(console: Console, verdict: Verdict, *, details: bool) -> None:
     mark, style = _MARK[verdict.holds]
     console.print(

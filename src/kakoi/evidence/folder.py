@@ -4,7 +4,8 @@ Layout of ``<evidence>/<run>/``::
 
     index.html            the page for people, self-contained
     run.json              when, with which tools, which hosts were expected and reached
-    verdict.json          what was judged: equal states give equal bytes, for it holds no time
+    verdict.json          what was asked of the network, judged: equal states give equal bytes, for it holds no time
+    proof.json            every guarantee, proved over what the hosts really ran
     policy/*.yml          the policy as it was written
     compiled/             what was put on the hosts, with its manifest
     observed/<host>.json  what each host really ran, command by command
@@ -26,9 +27,11 @@ from pathlib import Path
 from typing import Any
 
 from kakoi.canonical import canonical_json, sha256_of
-from kakoi.errors import InputError
+from kakoi.errors import ExitStatus, InputError
+from kakoi.observe import HostObservations
 from kakoi.probe.judge import Judgement
 from kakoi.probe.report import as_json
+from kakoi.reach.network.proof import Proof
 
 SUMS = "SHA256SUMS"
 _TOOLS = ("kakoi", "ansible-core", "pydantic", "pyyaml")
@@ -42,6 +45,22 @@ class Sources:
     compiled: Path
     observed: Path
     probe: Path
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What a run found out: by asking the network, by proof, by reading the hosts back."""
+
+    judgement: Judgement
+    proof: Proof
+    observed: Mapping[str, HostObservations]
+
+    @property
+    def exit_status(self) -> ExitStatus:
+        """As bad as the worst: something that does not hold, then something that could not be found out."""
+        found = {self.judgement.exit_status, self.proof.status}
+        worst_first = (ExitStatus.FAILED, ExitStatus.UNKNOWN)
+        return next((status for status in worst_first if status in found), ExitStatus.HELD)
 
 
 @dataclass(frozen=True)
@@ -79,7 +98,7 @@ class RunFacts:
         }
 
 
-def write_evidence(evidence: Path, facts: RunFacts, sources: Sources, judgement: Judgement, page: str) -> Path:
+def write_evidence(evidence: Path, facts: RunFacts, sources: Sources, findings: Findings, page: str) -> Path:
     """Write one run's folder and point ``<evidence>/latest`` at it; returns the folder.
 
     Raises:
@@ -96,7 +115,8 @@ def write_evidence(evidence: Path, facts: RunFacts, sources: Sources, judgement:
     for file in sorted(sources.policy.glob("*.yml")):
         shutil.copy(file, fresh / "policy")
     (fresh / "run.json").write_text(canonical_json(facts.document()), encoding="utf-8")
-    (fresh / "verdict.json").write_text(canonical_json(as_json(judgement)), encoding="utf-8")
+    (fresh / "verdict.json").write_text(canonical_json(as_json(findings.judgement)), encoding="utf-8")
+    (fresh / "proof.json").write_text(canonical_json(findings.proof.as_json()), encoding="utf-8")
     (fresh / "index.html").write_text(page, encoding="utf-8")
     sums = [f"{digest}  {name}" for name, digest in digests(fresh).items()]
     (fresh / SUMS).write_text("\n".join(sums) + "\n", encoding="utf-8")

@@ -9,7 +9,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from kakoi.errors import ExitStatus
-from kakoi.evidence.folder import RunFacts
+from kakoi.evidence.folder import Findings, RunFacts
 from kakoi.evidence.zone_map import zone_map_svg
 from kakoi.observe import HostObservations
 from kakoi.policy import Policy
@@ -78,8 +78,9 @@ _ASKED: Mapping[View, str] = {
 }
 
 
-def page(policy: Policy, facts: RunFacts, judgement: Judgement, observed: Mapping[str, HostObservations]) -> str:
+def page(policy: Policy, facts: RunFacts, found: Findings) -> str:
     """Render a run as one HTML document."""
+    judgement = found.judgement
     environment = Environment(
         loader=PackageLoader("kakoi.evidence"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )  # fmt: skip
@@ -87,8 +88,9 @@ def page(policy: Policy, facts: RunFacts, judgement: Judgement, observed: Mappin
         policy=policy,
         facts=facts,
         model=_MODELS[policy.enclave.model],
-        held=judgement.exit_status is ExitStatus.HELD and not facts.unread,
-        failed=judgement.exit_status is ExitStatus.FAILED,
+        held=found.exit_status is ExitStatus.HELD and not facts.unread,
+        failed=found.exit_status is ExitStatus.FAILED,
+        verdicts=found.proof.verdicts,
         full=judgement.plan.scope == "full",
         when=japanese_time(facts.finished),
         when_utc=facts.finished.astimezone(UTC).isoformat(timespec="seconds"),
@@ -102,7 +104,7 @@ def page(policy: Policy, facts: RunFacts, judgement: Judgement, observed: Mappin
         mismatches=[describe(policy, finding) for finding in findings(judgement, "mismatch")],
         unknowns=_unknowns(judgement),
         rows_shown=_ROWS_SHOWN,
-        hosts=_host_rows(policy, observed),
+        hosts=_host_rows(policy, found.observed),
     )
 
 

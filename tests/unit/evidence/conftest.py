@@ -12,6 +12,7 @@ from kakoi.policy import Policy, load_policy
 from kakoi.policy.sets import managed_hosts
 from kakoi.probe.judge import AttackVerdict, CellVerdict, Judgement, NameVerdict, PointVerdict, judge
 from kakoi.probe.plan import Plan, plan_probe
+from kakoi.reach.network.proof import Proof, prove
 
 ROOT = Path(__file__).parents[3]
 
@@ -53,6 +54,18 @@ def leaking(held: Judgement) -> Judgement:
     position = next(n for n, entry in enumerate(held.cells) if entry.question.cell.expected == "blocked")
     leak = replace(held.cells[position], verdict="mismatch", seen="open", reason="connected")
     return replace(held, cells=(*held.cells[:position], leak, *held.cells[position + 1 :]))
+
+
+@pytest.fixture(scope="session")
+def proof(policy: Policy) -> Proof:
+    """Every guarantee of the reference body, over what it compiles to."""
+    return prove(policy, margins=False)[0]
+
+
+@pytest.fixture(scope="session")
+def broken(proof: Proof) -> Proof:
+    """One guarantee does not hold."""
+    return replace(proof, verdicts=(replace(proof.verdicts[0], holds="no"), *proof.verdicts[1:]))
 
 
 @pytest.fixture(scope="session")

@@ -6,19 +6,20 @@ import pytest
 
 from kakoi.canonical import canonical_json
 from kakoi.errors import InputError
-from kakoi.evidence.folder import RunFacts, Sources, check_sums, write_evidence
+from kakoi.evidence.folder import Findings, RunFacts, Sources, check_sums, write_evidence
 from kakoi.probe.judge import Judgement
 from kakoi.probe.report import as_json
+from kakoi.reach.network.proof import Proof
 
 
 @pytest.fixture
-def folder(tmp_path: Path, facts: RunFacts, silent: Judgement) -> Path:
+def folder(tmp_path: Path, facts: RunFacts, silent: Judgement, proof: Proof) -> Path:
     """A written run."""
     sources = {name: tmp_path / name for name in ("policy", "compiled", "observed", "probe")}
     for name, place in sources.items():
         place.mkdir()
         (place / f"{name}.yml").write_text(name)
-    return write_evidence(tmp_path / "evidence", facts, Sources(**sources), silent, "<p>page</p>")
+    return write_evidence(tmp_path / "evidence", facts, Sources(**sources), Findings(silent, proof, {}), "<p>page</p>")
 
 
 def test_an_untouched_folder_has_nothing_to_report(folder: Path) -> None:
@@ -43,11 +44,13 @@ def test_every_change_is_named(folder: Path, change: object, said: str) -> None:
     assert check_sums(folder) == (said,)
 
 
-def test_a_run_is_never_overwritten(folder: Path, facts: RunFacts, silent: Judgement, tmp_path: Path) -> None:
+def test_a_run_is_never_overwritten(
+    folder: Path, facts: RunFacts, silent: Judgement, proof: Proof, tmp_path: Path
+) -> None:
     """A second run of the same second is refused and the first stays as it was."""
     sources = Sources(tmp_path / "policy", tmp_path / "compiled", tmp_path / "observed", tmp_path / "probe")
     with pytest.raises(InputError, match="never overwritten"):
-        write_evidence(folder.parent, facts, sources, silent, "another")
+        write_evidence(folder.parent, facts, sources, Findings(silent, proof, {}), "another")
     assert (folder / "index.html").read_text() == "<p>page</p>"
 
 
