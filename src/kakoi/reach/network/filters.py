@@ -110,7 +110,7 @@ class MachineFilter:
         boxes = []
         for version in VERSIONS:
             if hook == "input":
-                values = self.machine.heard(self.machine.leg(iif), version)
+                values = self.machine.heard(version)
             else:
                 values = leaving_by(self.machine, oif, version)
             if values:

@@ -115,10 +115,12 @@ class Machine:
         """All addresses of the machine: it answers to each of them on every device (RFC 1122, weak host model)."""
         return IntervalSet.of(pair for leg in self.legs for pair in leg.own(version))
 
-    def heard(self, leg: Leg, version: int) -> IntervalSet:
-        """Destinations that the machine takes as meant for itself when a packet comes in over a leg."""
+    def heard(self, version: int) -> IntervalSet:
+        """Destinations that the machine takes as meant for itself, whichever device they come in by."""
         heard = self.own(version).union(HEARD_BY_ALL[version])
-        return heard.union(leg.broadcast()) if version == 4 else heard  # noqa: PLR2004 - IPv4
+        if version == 4:  # noqa: PLR2004 - IPv4
+            heard = heard.union(IntervalSet.of(pair for leg in self.legs for pair in leg.broadcast()))
+        return heard
 
     def exits(self, version: int) -> tuple[Exit, ...]:
         """Every way out, by longest prefix; where several entries compete, each may be taken."""
@@ -134,7 +136,7 @@ def _exits(machine: Machine, version: int) -> tuple[Exit, ...]:
     listed = [route for route in machine.routes if route.destination.version == version]
     routes = list(dict.fromkeys([*connected, *listed]))
     left = IntervalSet.single(0, _MAXIMUM[version])
-    never_routed = machine.own(version).union(HEARD_BY_ALL[version])
+    never_routed = machine.heard(version)
     left = left.intersection(never_routed.complement(_MAXIMUM[version]))
     exits: list[Exit] = []
     for length in sorted({route.destination.prefixlen for route in routes}, reverse=True):

@@ -189,7 +189,7 @@ class _Journey:
 
     def _receive(self, arrival: _Arrival) -> None:
         machine, version = arrival.machine, arrival.version
-        destination = {d.ADDRESSES[version][1]: machine.heard(arrival.leg, version)}
+        destination = {d.ADDRESSES[version][1]: machine.heard(version)}
         for passage, opened in self._ways(machine, "input", arrival.leg.device, "", arrival.opened):
             for before, translation, after in _through(arrival.box, passage):
                 final = merge(after, destination)
