@@ -82,7 +82,7 @@ class MachineFilter:
         rules = self.machine.rules
         assert rules is not None  # noqa: S101 - asked only then
         asked = self.asked_box(hook, iif, oif, reply=reply)
-        destinations = self._destinations(hook, iif, oif)
+        destinations = self._destinations(hook, oif)
         sources: Sequence[Box] = self.sources(iif) if iif else ({},)
         for source in sources:
             for destination in destinations:
@@ -102,17 +102,15 @@ class MachineFilter:
                         {of: v for of, v in region.items() if of not in _HOP_ONLY and not of.hidden}, certain=False
                     )
 
-    def _destinations(self, hook: Hook, iif: str, oif: str) -> Sequence[Box]:
+    def _destinations(self, hook: Hook, oif: str) -> Sequence[Box]:
         """Destinations that can be at this hook at all; all of them where rules rewrite destinations."""
         rules = self.machine.rules
         if rules is not None and not {d.DADDR4, d.DADDR6}.isdisjoint(rules.assigned):
             return tuple(FAMILY_BOX[version] for version in VERSIONS)
         boxes = []
         for version in VERSIONS:
-            if hook == "input":
-                values = self.machine.heard(version)
-            else:
-                values = leaving_by(self.machine, oif, version)
+            inwards = hook == "input"
+            values = self.machine.heard(version) if inwards else leaving_by(self.machine, oif, version)
             if values:
                 boxes.append({**FAMILY_BOX[version], d.ADDRESSES[version][1]: values})
         return boxes
