@@ -96,7 +96,7 @@ def restored(closed_lab: ClosedLab) -> Iterator[ClosedLab]:
         podman_for(closed_lab.lab)("start", closed_lab.lab.container("gateway"))
     closed_lab.inside(
         "gateway",
-        "cp /root/kakoi.nft /etc/kakoi/kakoi.nft; cp /root/lockdown.nft /etc/kakoi/lockdown.nft; systemctl restart kakoi-firewall systemd-sysctl",
+        "cp /var/tmp/kakoi.nft /etc/kakoi/kakoi.nft; cp /var/tmp/lockdown.nft /etc/kakoi/lockdown.nft; systemctl restart kakoi-firewall systemd-sysctl",
     )
     coldboot(closed_lab.lab, "gateway", quietly)
     assert closed_lab.play("load_firewall").returncode == 0
@@ -104,7 +104,7 @@ def restored(closed_lab: ClosedLab) -> Iterator[ClosedLab]:
 
 @pytest.fixture(autouse=True)
 def _spare_copy(closed_lab: ClosedLab) -> None:
-    closed_lab.inside("gateway", "test -e /root/kakoi.nft || cp /etc/kakoi/*.nft /root/")
+    closed_lab.inside("gateway", "test -e /var/tmp/kakoi.nft || cp /etc/kakoi/*.nft /var/tmp/")
 
 
 def test_the_flood_arrives_when_nothing_stops_it(restored: ClosedLab) -> None:
