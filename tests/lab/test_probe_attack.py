@@ -30,7 +30,9 @@ drop
 def net() -> Iterator[Net]:
     """An attacker, a store and a client of it around one gateway."""
     with Net(["attacker", "store", "client"]) as built:
-        built.filter("attacker", "output", "drop")
+        # Its neighbours must go on finding it, as they do any host.
+        neighbours = "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert } accept\n"
+        built.filter("attacker", "output", f"{neighbours}drop")
         yield built
 
 

@@ -1533,10 +1533,13 @@ class _Assault:
                 limit = 1  # a loss: from here on one stretch at a time
                 self._repeated += 1
                 self._link.unanswered.clear()
-                if tries >= STRETCH_TRIES:
-                    self._lost.append(stretch.name)
-                else:
+                if tries < STRETCH_TRIES:
                     queue.appendleft((stretch, tries + 1))
+                    continue
+                # The way is dead: trying each of the others as long would take hours and show nothing.
+                left = [stretch, *(other for other, _, _ in awaited.values()), *(other for other, _ in queue)]
+                self._lost += [other.name for other in left]
+                return
 
     def _listen_until(self, deadline: float, awaited: dict[int, Any], *, some: bool = False) -> None:
         """Hear answers; with ``some`` only until an awaited one came, with a past deadline only what is there."""
